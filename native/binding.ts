@@ -1,0 +1,158 @@
+/**
+ * The typed door to the C++ addon, and the only file that knows a `.node` file exists.
+ *
+ * The addon knows sockets, namespaces and files. It knows `struct nlmsghdr` (lengths, types, sequence numbers)
+ * and nothing of any netlink message. Its errors are {@link SystemError}s: a system call's name and its errno;
+ * words are made by the layers above.
+ */
+import { createRequire } from 'node:module'
+
+/** What every function of the addon throws or rejects with. */
+export interface SystemError extends Error {
+  /** Positive errno, e.g. 19 (ENODEV). */
+  readonly errno: number
+  /** Its name, e.g. `ENODEV`. */
+  readonly code: string
+  /** The system call (or step) that failed, e.g. `setns`. */
+  readonly syscall: string
+}
+
+/**
+ * A file descriptor owned by the addon: closed by `close()`, by garbage collection, or when its environment
+ * (main thread or worker) ends, whichever comes first. Always close-on-exec.
+ */
+export interface Descriptor {
+  /** The number, or -1 once closed. */
+  readonly fd: number
+  /** Safe to repeat. A watch on the descriptor ends with it. */
+  close(): void
+}
+
+/** One thing to open inside a namespace. */
+export type OpenSpec =
+  /** `socket(domain, type, protocol)`; SOCK_CLOEXEC and SOCK_NONBLOCK are added. */
+  | { readonly domain: number; readonly type: number; readonly protocol: number }
+  /** `open(path, flags)`; O_CLOEXEC is added. `/proc/sys/net/...` is resolved for the namespace. */
+  | { readonly path: string; readonly flags: number }
+
+/** Where a batch of netlink requests begins and ends, so that its replies can be told from anything else. */
+export interface TransactOptions {
+  /** Sequence number of the datagram's first message. */
+  readonly firstSeq: number
+  /** Sequence number of its last message. */
+  readonly lastSeq: number
+  /** How many closing messages (NLMSG_ERROR or NLMSG_DONE) must come before the exchange is over. */
+  readonly expected: number
+  /**
+   * An NLMSG_ERROR with this sequence number and an errno ends the exchange at once: nf_tables answers a batch
+   * that fails as a whole at its BEGIN message. -1: none.
+   */
+  readonly abortSeq: number
+  /** Milliseconds for the whole exchange; ETIMEDOUT after. */
+  readonly timeout: number
+}
+
+/** A datagram or stream chunk as received. */
+export interface Received {
+  readonly data: Uint8Array
+  /** The sender's raw `struct sockaddr`, empty for connected stream sockets. */
+  readonly address: Uint8Array
+  /** Descriptors that came with SCM_RIGHTS, in order. Close those you do not keep. */
+  readonly descriptors: Descriptor[]
+  /** `msg_flags`: MSG_TRUNC and the like. */
+  readonly flags: number
+}
+
+/** A descriptor watched by the addon's one epoll thread. */
+export interface Watch {
+  /** Ends it; no callback comes after. Safe to repeat. The descriptor stays open. */
+  close(): void
+  /** Keeps the event loop alive (the default). */
+  ref(): void
+  /** Lets the event loop end though the watch goes on. */
+  unref(): void
+}
+
+/** The addon's functions. `netns` null means the namespace the process is in. */
+export interface Binding {
+  /** Opens each spec, in order, in one short-lived thread that has entered `netns`; each result is a Descriptor
+   * or the SystemError of that one spec. Throws only where the namespace itself can't be entered. */
+  openInNetns(netns: Descriptor | null, specs: readonly OpenSpec[]): (Descriptor | SystemError)[]
+  /** A new anonymous namespace. Its loopback is down. */
+  createNetns(): Descriptor
+  /** A new namespace bound to `path`, as `ip netns add` does it: the parent directory is made and becomes a shared
+   * mount; EEXIST when the path exists. What was made is removed again when a later step fails. */
+  createNamedNetns(path: string): Descriptor
+  /** Unmounts and removes a path made by {@link createNamedNetns}. ENOENT when it is not there. */
+  deleteNamedNetns(path: string): void
+
+  /** open(2), O_CLOEXEC added. */
+  open(path: string, flags: number, mode: number): Descriptor
+  /** Takes over a descriptor number that this process inherited (socket activation). */
+  adopt(fd: number): Descriptor
+
+  /** Sends one datagram of netlink requests and collects every reply to them, on a pool thread. The bytes are all
+   * replies, concatenated as the kernel sent them (NLMSG_ALIGNed), stray messages dropped. */
+  transact(socket: Descriptor, datagram: Uint8Array, options: TransactOptions): Promise<Uint8Array>
+  /** The same on the calling thread. */
+  transactSync(socket: Descriptor, datagram: Uint8Array, options: TransactOptions): Uint8Array
+
+  /** Calls back with the ready EPOLL* bits each time `descriptor` is ready for `events`; rearmed after the
+   * callback has returned. Level triggered. One watch a descriptor (EEXIST). */
+  watch(descriptor: Descriptor, events: number, callback: (events: number) => void): Watch
+
+  bind(socket: Descriptor, address: Uint8Array): void
+  /** connect(2). Nonblocking: EINPROGRESS and EAGAIN are thrown like any other errno. */
+  connect(socket: Descriptor, address: Uint8Array): void
+  listen(socket: Descriptor, backlog: number): void
+  /** A connected descriptor (nonblocking), or null when none waits. */
+  accept(socket: Descriptor): Descriptor | null
+  getsockname(socket: Descriptor): Uint8Array
+  /** Bytes sent, or -1 when the socket is full (EAGAIN). `descriptors` go along as SCM_RIGHTS. `address` for
+   * unconnected sockets. */
+  send(
+    socket: Descriptor,
+    data: Uint8Array,
+    address?: Uint8Array | null,
+    descriptors?: readonly Descriptor[],
+  ): number
+  /** The next datagram or chunk of at most `size` bytes, null when nothing waits (EAGAIN). End of stream is empty
+   * data. */
+  receive(socket: Descriptor, size: number): Received | null
+  setsockopt(socket: Descriptor, level: number, name: number, value: Uint8Array): void
+  getsockopt(socket: Descriptor, level: number, name: number, size: number): Uint8Array
+  /** SO_ATTACH_FILTER with a classic BPF program: 8 bytes an instruction (`struct sock_filter`). */
+  attachFilter(socket: Descriptor, program: Uint8Array): void
+  /** ioctl(2) with a buffer argument, which the kernel may change in place. Returns ioctl's result. */
+  ioctl(descriptor: Descriptor, request: number, argument: Uint8Array): number
+
+  /** flock(2) without waiting: LOCK_SH 1, LOCK_EX 2, LOCK_UN 8. False when somebody else holds it. */
+  tryFlock(descriptor: Descriptor, operation: number): boolean
+  /** flock(2), waiting in a thread of its own (never in the pool). Closing the descriptor meanwhile is allowed: the
+   * lock is let go as soon as it is got, and the promise rejects with EBADF. */
+  flock(descriptor: Descriptor, operation: number): Promise<void>
+}
+
+declare const __LINKWRIGHT_ADDON__: string | undefined
+
+/** From the sources, from dist/lib/native, and beside a bundle. */
+const places = ['../build/Release/linkwright.node', '../../../build/Release/linkwright.node', './linkwright.node']
+
+const load = (): Binding => {
+  const require = createRequire(import.meta.url)
+  const reasons: string[] = []
+  for (const place of typeof __LINKWRIGHT_ADDON__ === 'string' ? [__LINKWRIGHT_ADDON__] : places) {
+    try {
+      return require(place) as Binding
+    } catch (error) {
+      reasons.push(`${place}: ${(error as Error).message.split('\n')[0]}`)
+    }
+  }
+  throw new Error(
+    `linkwright's addon could not be loaded (${process.platform} ${process.arch}, Node ${process.version}):\n  ${reasons.join('\n  ')}\nBuild it with: npm run build`,
+  )
+}
+
+let loaded: Binding | undefined
+/** The addon, loaded at first use. */
+export const binding = (): Binding => (loaded ??= load())
