@@ -1,0 +1,200 @@
+/**
+ * Attribute tables: one row an attribute, `name: [number, codec]`. The table is the encoder, the decoder and the
+ * TypeScript type at once, so that a new attribute is one row and a wrong value does not compile.
+ */
+import type { Reader } from './reader.ts'
+import type { Codec, Value } from './types.ts'
+import { flag } from './types.ts'
+import { littleEndian as isLittle, type Writer } from './writer.ts'
+
+const NLA_F_NESTED = 0x8000
+
+/** `[attribute number, codec]`, with `'multi'` where the kernel repeats the attribute, once an element. */
+export type Row = readonly [number, Codec<unknown>] | readonly [number, Codec<unknown>, 'multi']
+export type Rows = Readonly<Record<string, Row>>
+
+/** An attribute that the table has no row for, kept as it came. */
+export interface UnknownAttribute {
+  readonly type: number
+  readonly payload: Uint8Array
+}
+
+type RowValue<R> = R extends readonly [number, infer C, 'multi']
+  ? readonly Value<C>[]
+  : R extends readonly [number, infer C]
+    ? Value<C>
+    : never
+
+/** The values of a table: every attribute optional, unknown ones kept. */
+export type Attributes<T extends Rows> = { -readonly [K in keyof T]?: RowValue<T[K]> | undefined } & {
+  unknown?: readonly UnknownAttribute[] | undefined
+}
+
+/** A table of attributes, usable as a codec for a nested attribute. */
+export interface Table<T extends Rows> extends Codec<Attributes<T>> {
+  readonly rows: T
+  /** Reads the attributes that follow a fixed header of `start` bytes. */
+  readFrom(message: Reader, start: number): Attributes<T>
+}
+
+/** Makes a table. */
+export const table = <const T extends Rows>(rows: T): Table<T> => {
+  const entries = Object.entries(rows)
+  const byType = new Map(
+    entries.map(([name, row]) => [row[0], { name, codec: row[1], multi: row[2] === 'multi' }]),
+  )
+  const writeOne = (writer: Writer, type: number, name: string, codec: Codec<unknown>, value: unknown) => {
+    writer.attribute(codec.nested ? type | NLA_F_NESTED : type, name, () => {
+      try {
+        codec.write(writer, value)
+      } catch (error) {
+        throw error instanceof RangeError ? new RangeError(`${name}: ${error.message}`) : error
+      }
+    })
+  }
+  return {
+    rows,
+    nested: true,
+    write(writer, values) {
+      // In the order of the caller's keys: a few attributes (nf_tables lists) depend on it.
+      for (const name in values) {
+        const value = (values as Record<string, unknown>)[name]
+        if (value === undefined) continue
+        if (name === 'unknown') {
+          for (const { type, payload } of value as readonly UnknownAttribute[])
+            writer.attribute(type, `#${type}`, () => writer.put(payload))
+          continue
+        }
+        const row = rows[name]
+        if (!row) throw new RangeError(`no attribute is called ${JSON.stringify(name)}`)
+        const [type, codec, multi] = row
+        if (multi)
+          for (const element of value as readonly unknown[]) writeOne(writer, type, name, codec, element)
+        else if (codec !== flag || value === true) writeOne(writer, type, name, codec, value)
+      }
+    },
+    read(payload) {
+      return this.readFrom(payload, 0)
+    },
+    readFrom(message, start) {
+      const values: Record<string, unknown> = {}
+      message.eachAttribute(start, (type, payload) => {
+        const row = byType.get(type)
+        if (!row) {
+          const list = (values['unknown'] ??= []) as UnknownAttribute[]
+          list.push({ type, payload: payload.bytes.slice() })
+        } else if (row.multi) {
+          const list = (values[row.name] ??= []) as unknown[]
+          list.push(row.codec.read(payload))
+        } else values[row.name] = row.codec.read(payload)
+      })
+      return values as Attributes<T>
+    },
+  }
+}
+
+/** A list whose elements are attributes of one type number (`NFTA_LIST_ELEM`, 1, unless told otherwise). */
+export const list = <T>(codec: Codec<T>, type = 1): Codec<readonly T[]> => ({
+  nested: true,
+  write(writer, values) {
+    for (const value of values)
+      writer.attribute(codec.nested ? type | NLA_F_NESTED : type, 'element', () => codec.write(writer, value))
+  },
+  read(payload) {
+    const values: T[] = []
+    payload.eachAttribute(0, (_type, element) => values.push(codec.read(element)))
+    return values
+  },
+})
+
+/** A value whose kind is not registered: its payload as it came. */
+export interface UnknownKind {
+  readonly kind: string
+  readonly data?: undefined
+  readonly raw?: Uint8Array | undefined
+}
+/** A value of a registered kind. */
+export type KnownKind<K extends Readonly<Record<string, Codec<unknown>>>> = {
+  [N in keyof K & string]: { readonly kind: N; readonly data?: Value<K[N]> | undefined }
+}[keyof K & string]
+export type Selected<K extends Readonly<Record<string, Codec<unknown>>>> = KnownKind<K> | UnknownKind
+
+/**
+ * A pair of attributes of which the first names the layout of the second: IFLA_INFO_KIND and IFLA_INFO_DATA,
+ * NFTA_EXPR_NAME and NFTA_EXPR_DATA. Kinds without a codec keep their bytes in `raw`.
+ */
+export const selected = <const K extends Readonly<Record<string, Codec<unknown>>>>(
+  kindType: number,
+  dataType: number,
+  kinds: K,
+): Codec<Selected<K>> => ({
+  nested: true,
+  write(writer, value) {
+    writer.attribute(kindType, 'kind', () => {
+      for (let i = 0; i < value.kind.length; i++) writer.u8(value.kind.charCodeAt(i))
+      writer.u8(0)
+    })
+    const codec = Object.hasOwn(kinds, value.kind) ? kinds[value.kind] : undefined
+    const { data } = value
+    const raw = 'raw' in value ? value.raw : undefined
+    if (codec && data !== undefined)
+      writer.attribute(dataType | NLA_F_NESTED, 'data', () => codec.write(writer, data))
+    else if (raw) writer.attribute(dataType | NLA_F_NESTED, 'data', () => writer.put(raw))
+  },
+  read(payload) {
+    let kind = ''
+    let data: Reader | undefined
+    payload.eachAttribute(0, (type, element) => {
+      if (type === kindType) {
+        const end = element.bytes.indexOf(0)
+        kind = String.fromCharCode(...(end < 0 ? element.bytes : element.bytes.subarray(0, end)))
+      } else if (type === dataType) data = element
+    })
+    const codec = Object.hasOwn(kinds, kind) ? kinds[kind] : undefined
+    if (!data) return { kind }
+    return (codec ? { kind, data: codec.read(data) } : { kind, raw: data.bytes.slice() }) as Selected<K>
+  },
+})
+
+type Field = 'u8' | 'u16' | 'u32' | 's32' | 'be16' | 'be32' | readonly [pad: number]
+const sizes = { u8: 1, u16: 2, u32: 4, s32: 4, be16: 2, be32: 4 } as const
+type StructValue<F> = { -readonly [K in keyof F as F[K] extends string ? K : never]?: number | undefined }
+
+/** A fixed C struct: its fields in order, `[n]` for n bytes of padding. Absent values are written as 0. */
+export interface Struct<F> {
+  readonly size: number
+  write(writer: Writer, value: StructValue<F>): void
+  read(reader: Reader, start?: number): Required<{ [K in keyof StructValue<F>]: number }>
+}
+
+export const struct = <const F extends Readonly<Record<string, Field>>>(fields: F): Struct<F> => {
+  let size = 0
+  const layout = Object.entries(fields).map(([name, field]) => {
+    const at = size
+    size += typeof field === 'string' ? sizes[field] : field[0]
+    return { name, field, at }
+  })
+  return {
+    size,
+    write(writer, value) {
+      const start = writer.reserve(size)
+      for (const { name, field, at } of layout) {
+        const number = (value as Record<string, number | undefined>)[name]
+        if (typeof field !== 'string' || number === undefined) continue
+        const offset = start + at
+        if (field === 'u8') writer.view.setUint8(offset, number)
+        else if (field === 'u16') writer.view.setUint16(offset, number, isLittle)
+        else if (field === 'u32') writer.view.setUint32(offset, number, isLittle)
+        else if (field === 's32') writer.view.setInt32(offset, number, isLittle)
+        else if (field === 'be16') writer.view.setUint16(offset, number, false)
+        else writer.view.setUint32(offset, number, false)
+      }
+    },
+    read(reader, start = 0) {
+      const value: Record<string, number> = {}
+      for (const { name, field, at } of layout)
+        if (typeof field === 'string') value[name] = reader[field](start + at)
+      return value as Required<{ [K in keyof StructValue<F>]: number }>
+    },
+  }
+}

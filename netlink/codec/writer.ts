@@ -1,0 +1,75 @@
+import { endianness } from 'node:os'
+
+/** Netlink speaks the machine's byte order, except where an attribute says otherwise. */
+export const littleEndian = endianness() === 'LE'
+
+/** NLMSG_ALIGN and NLA_ALIGN are the same: 4 bytes. */
+export const align = (length: number): number => (length + 3) & ~3
+
+/** A growing buffer that netlink messages are written into, one after the other. */
+export class Writer {
+  bytes: Uint8Array
+  view: DataView
+  /** Bytes written so far; always aligned between attributes. */
+  length = 0
+  /** Where tracing is on: the path of each attribute by its offset. Errors of the kernel point at offsets. */
+  readonly trace: { readonly offset: number; readonly path: string }[] | undefined
+  readonly #path: string[] = []
+
+  constructor(size = 4096, trace = false) {
+    this.bytes = new Uint8Array(size)
+    this.view = new DataView(this.bytes.buffer)
+    this.trace = trace ? [] : undefined
+  }
+
+  /** Makes room for `count` bytes and returns the offset where they start. They are zero. */
+  reserve(count: number): number {
+    const start = this.length
+    const end = start + count
+    if (end > this.bytes.length) {
+      const grown = new Uint8Array(Math.max(this.bytes.length * 2, end + 4096))
+      grown.set(this.bytes.subarray(0, start))
+      this.bytes = grown
+      this.view = new DataView(grown.buffer)
+    }
+    this.length = end
+    return start
+  }
+
+  u8(value: number): void {
+    this.view.setUint8(this.reserve(1), value)
+  }
+  u16(value: number): void {
+    this.view.setUint16(this.reserve(2), value, littleEndian)
+  }
+  u32(value: number): void {
+    this.view.setUint32(this.reserve(4), value, littleEndian)
+  }
+  put(bytes: Uint8Array): void {
+    this.bytes.set(bytes, this.reserve(bytes.length))
+  }
+  pad(): void {
+    this.reserve(align(this.length) - this.length)
+  }
+
+  /** Writes one attribute (`struct nlattr`, its payload by `body`, padding). `name` is for error messages. */
+  attribute(type: number, name: string, body: () => void): void {
+    const start = this.reserve(4)
+    if (this.trace) {
+      this.#path.push(name)
+      this.trace.push({ offset: start, path: this.#path.join('.') })
+    }
+    body()
+    const length = this.length - start
+    if (length > 0xffff) throw new RangeError(`attribute ${name} is ${length} bytes long, the limit is 65535`)
+    this.view.setUint16(start, length, littleEndian)
+    this.view.setUint16(start + 2, type, littleEndian)
+    this.pad()
+    if (this.trace) this.#path.pop()
+  }
+
+  /** What has been written. A view: valid until the next write. */
+  finish(): Uint8Array {
+    return this.bytes.subarray(0, this.length)
+  }
+}

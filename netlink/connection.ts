@@ -1,0 +1,137 @@
+import { type Binding, binding, type Descriptor } from '../native/binding.ts'
+import { NetlinkError } from './error.ts'
+import { decode, encode, type Outcome } from './exchange.ts'
+import { NLM_F, type Request } from './request.ts'
+
+/** A dump that the kernel keeps interrupting is tried this often before EINTR is reported. */
+const DUMP_TRIES = 32
+/** No kernel operation of ours takes longer, unless the machine is in trouble. */
+const DEFAULT_TIMEOUT = 30_000
+/** A datagram is cut before it grows past this: the acknowledgements of one must fit into the receive buffer. */
+const MAX_REQUESTS = 512
+
+/** The outcomes of a tuple of requests, in its order. */
+export type Outcomes<R extends readonly Request<unknown>[]> = {
+  [K in keyof R]: R[K] extends Request<infer T> ? Outcome<T> : never
+}
+
+/** How a connection sends: what the addon does, or a fake kernel in tests. */
+export type Transport = Pick<Binding, 'transact' | 'transactSync'>
+
+export interface ConnectionOptions {
+  /** Runs every exchange on the calling thread: for a program that does one thing and exits. Default false. */
+  readonly sync?: boolean | undefined
+  /** Milliseconds that one exchange may take. Default 30 000. */
+  readonly timeout?: number | undefined
+  /** Called before each exchange; what it throws stops the request from being sent. */
+  readonly guard?: (() => void) | undefined
+  readonly transport?: Transport | undefined
+}
+
+/**
+ * A netlink socket, bound for life to the namespace it was opened in, and the requests that go over it: one datagram
+ * at a time, in the order of the calls. It keeps its namespace alive, so close it promptly.
+ */
+export class Connection {
+  readonly #socket: Descriptor
+  readonly #sync: boolean
+  readonly #timeout: number
+  readonly #transport: Transport
+  readonly #guard: (() => void) | undefined
+  #seq = 1
+  #last: Promise<unknown> | undefined
+
+  /** Takes over a netlink socket; `Netns.connect` opens one. */
+  constructor(socket: Descriptor, options: ConnectionOptions = {}) {
+    this.#socket = socket
+    this.#sync = options.sync ?? false
+    this.#timeout = options.timeout ?? DEFAULT_TIMEOUT
+    this.#transport = options.transport ?? binding()
+    this.#guard = options.guard
+  }
+
+  /** Safe to repeat. */
+  close(): void {
+    this.#socket.close()
+  }
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  /**
+   * Sends one request.
+   * @returns what its answer means
+   * @throws NetlinkError when the kernel refuses; SystemError when the socket fails
+   */
+  async run<T>(request: Request<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      const { outcomes, interrupted } = await this.#exchange([request])
+      const outcome = outcomes[0]!
+      if (!outcome.ok) throw outcome.error
+      if (!interrupted) return outcome.value
+      if (attempt === DUMP_TRIES)
+        throw new NetlinkError({
+          op: request.op,
+          errno: 4,
+          kernelMessage: `the objects changed during each of ${DUMP_TRIES} attempts to list them`,
+        })
+    }
+  }
+
+  /**
+   * Sends requests in one datagram (or a few, when there are very many). **Not atomic**: the kernel carries out each
+   * on its own and goes on after an error, so look at every outcome and undo what succeeded.
+   * @throws SystemError when the socket fails; RangeError for a dump among several requests
+   */
+  async batch<const R extends readonly Request<unknown>[]>(requests: R): Promise<Outcomes<R>> {
+    if (requests.length > 1 && requests.some(({ flags }) => (flags & NLM_F.dump) === NLM_F.dump))
+      throw new RangeError('a dump can not share a datagram with other requests')
+    const outcomes: Outcome<unknown>[] = []
+    for (let i = 0; i < requests.length; i += MAX_REQUESTS)
+      outcomes.push(...(await this.#exchange(requests.slice(i, i + MAX_REQUESTS))).outcomes)
+    return outcomes as Outcomes<R>
+  }
+
+  #exchange<T>(requests: readonly Request<T>[]) {
+    return this.exclusive(async (send) => {
+      const seq = this.takeSeq(requests.length)
+      const received = await send(encode(requests, seq), {
+        firstSeq: seq,
+        lastSeq: seq + requests.length - 1,
+        expected: requests.length,
+        abortSeq: -1,
+      })
+      return decode(requests, seq, received)
+    })
+  }
+
+  /** @internal Sequence numbers for `count` messages. */
+  takeSeq(count: number): number {
+    if (this.#seq + count > 0x7fff_ffff) this.#seq = 1
+    const first = this.#seq
+    this.#seq += count
+    return first
+  }
+
+  /** @internal Runs `use` when every exchange before it is over, so that one is under way at a time. */
+  async exclusive<T>(
+    use: (
+      send: (
+        datagram: Uint8Array,
+        options: { firstSeq: number; lastSeq: number; expected: number; abortSeq: number },
+      ) => Uint8Array | Promise<Uint8Array>,
+    ) => Promise<T>,
+  ): Promise<T> {
+    this.#guard?.()
+    const turn = (this.#last ?? Promise.resolve()).then(() =>
+      use((datagram, options) => {
+        const all = { ...options, timeout: this.#timeout }
+        return this.#sync
+          ? this.#transport.transactSync(this.#socket, datagram, all)
+          : this.#transport.transact(this.#socket, datagram, all)
+      }),
+    )
+    this.#last = turn.catch(() => {})
+    return turn
+  }
+}

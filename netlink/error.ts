@@ -1,0 +1,50 @@
+import { getSystemErrorName } from 'node:util'
+
+/** What a {@link NetlinkError} is made of. */
+export interface NetlinkErrorOptions {
+  /** What was tried, in words: `add link veth0 (veth)`. */
+  readonly op: string
+  /** Positive errno of the kernel's answer. */
+  readonly errno: number
+  /** The attribute the kernel points at (`NLMSGERR_ATTR_OFFS`, `NLMSGERR_ATTR_MISS_TYPE`), as a path. */
+  readonly attribute?: string | undefined
+  /** The kernel's own words (`NLMSGERR_ATTR_MSG`). They differ from kernel to kernel: never test them. */
+  readonly kernelMessage?: string | undefined
+  readonly cause?: unknown
+}
+
+/** Name of a positive errno, e.g. 19 → `ENODEV`. */
+export const errnoName = (errno: number): string => {
+  try {
+    return getSystemErrorName(-errno)
+  } catch {
+    return `errno ${errno}`
+  }
+}
+
+/** A refusal by the kernel: operation, errno and, where it gave them, its words and the attribute it minds. */
+export class NetlinkError extends Error {
+  override readonly name = 'NetlinkError'
+  readonly op: string
+  /** Positive errno, e.g. 17. */
+  readonly errno: number
+  /** Its name, e.g. `EEXIST`. Test this, or `errno`. */
+  readonly code: string
+  readonly attribute: string | undefined
+  readonly kernelMessage: string | undefined
+
+  constructor({ op, errno, attribute, kernelMessage, cause }: NetlinkErrorOptions) {
+    const code = errnoName(errno)
+    const words = [kernelMessage, attribute && `attribute ${attribute}`].filter(Boolean).join(', ')
+    super(`${op}: ${code}${words ? ` (${words})` : ''}`, cause === undefined ? undefined : { cause })
+    this.op = op
+    this.errno = errno
+    this.code = code
+    this.attribute = attribute
+    this.kernelMessage = kernelMessage
+  }
+}
+
+/** Whether `error` is the kernel's (or a system call's) refusal with one of the codes: `isErrno(e, 'ENODEV')`. */
+export const isErrno = (error: unknown, ...codes: readonly string[]): boolean =>
+  error instanceof Error && 'code' in error && codes.includes(error.code as string)

@@ -1,0 +1,206 @@
+import { closeSync, fstatSync, openSync, readSync, statfsSync, writeSync } from 'node:fs'
+import { binding, type Descriptor, type OpenSpec, type SystemError } from '../native/binding.ts'
+import { Connection, type ConnectionOptions } from './connection.ts'
+
+const AF_NETLINK = 16
+const SOCK_RAW = 3
+const SOL_NETLINK = 270
+const SOL_SOCKET = 1
+const SO_SNDBUFFORCE = 32
+const SO_RCVBUFFORCE = 33
+/** NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK, NETLINK_CAP_ACK; linux/netlink.h. */
+const NETLINK_CAP_ACK = 10
+const NETLINK_EXT_ACK = 11
+const NETLINK_GET_STRICT_CHK = 12
+
+/** Netlink protocols, linux/netlink.h. */
+export const NETLINK_ROUTE = 0
+export const NETLINK_NETFILTER = 12
+
+/** NSFS_MAGIC and PROC_SUPER_MAGIC, linux/magic.h. */
+const namespaceFilesystems = [0x6e736673, 0x9fa0]
+
+const isDescriptor = (opened: Descriptor | SystemError): opened is Descriptor => !(opened instanceof Error)
+
+/** Native-endian 4 bytes of `value`, for socket options. */
+const int = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer)
+
+const prepare = (socket: Descriptor): Descriptor => {
+  const native = binding()
+  for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK])
+    native.setsockopt(socket, SOL_NETLINK, option, int(1))
+  // Limits, not allocations. Without CAP_NET_ADMIN the defaults have to do: listing works with them.
+  for (const [option, size] of [
+    [SO_SNDBUFFORCE, 16 << 20],
+    [SO_RCVBUFFORCE, 32 << 20],
+  ] as const)
+    try {
+      native.setsockopt(socket, SOL_SOCKET, option, int(size))
+    } catch (error) {
+      if ((error as SystemError).code !== 'EPERM') throw error
+    }
+  return socket
+}
+
+/** A file or a directory that is not a network namespace. */
+export class NotANamespaceError extends Error {
+  override readonly name = 'NotANamespaceError'
+}
+
+/** A sysctl to read or write: its name below `/proc/sys/`, with slashes. */
+export interface SysctlWrite {
+  /** E.g. `net/ipv6/conf/eth0/accept_dad`. */
+  readonly name: string
+  readonly value: string
+}
+
+const checkedSysctl = (name: string): string => {
+  if (!/^net(\/[^/\0]+)+$/.test(name) || name.split('/').some((part) => part === '.' || part === '..'))
+    throw new RangeError(`${JSON.stringify(name)} is not the name of a sysctl below net/`)
+  return `/proc/sys/${name}`
+}
+
+/**
+ * A network namespace. No thread of the program ever moves into it: sockets and sysctl files are opened in it by a
+ * short-lived thread of the addon, and stay in it for life.
+ */
+export class Netns {
+  readonly #descriptor: Descriptor | null
+  #identity: string | undefined
+
+  private constructor(descriptor: Descriptor | null) {
+    this.#descriptor = descriptor
+  }
+
+  /** The namespace of this process. Nothing to close. */
+  static current(): Netns {
+    return new Netns(null)
+  }
+
+  /**
+   * Opens one by its path, e.g. `/run/netns/blue` or `/proc/4711/ns/net`.
+   * @throws SystemError where the path can't be opened; NotANamespaceError where it is something else (a plain file
+   * that a reboot left behind)
+   */
+  static open(path: string): Netns {
+    const descriptor = binding().open(path, 0, 0)
+    const { type } = statfsSync(`/proc/self/fd/${descriptor.fd}`)
+    if (!namespaceFilesystems.includes(type)) {
+      descriptor.close()
+      throw new NotANamespaceError(
+        `${path} is not a network namespace (file system magic 0x${type.toString(16)})`,
+      )
+    }
+    return new Netns(descriptor)
+  }
+
+  /** Takes over an open namespace descriptor. */
+  static adopt(descriptor: Descriptor): Netns {
+    return new Netns(descriptor)
+  }
+
+  /** A new one without a name; it lives as long as it is open or something is in it. Its loopback is down. */
+  static create(): Netns {
+    return new Netns(binding().createNetns())
+  }
+
+  /** A new one bound to `path`. Equivalent: `ip netns add NAME` for `/run/netns/NAME`. */
+  static createNamed(path: string): Netns {
+    return new Netns(binding().createNamedNetns(path))
+  }
+
+  /** Removes the name of one. Equivalent: `ip netns del NAME`. What is in it, or holds it open, keeps it alive. */
+  static deleteNamed(path: string): void {
+    binding().deleteNamedNetns(path)
+  }
+
+  /** Safe to repeat. */
+  close(): void {
+    this.#descriptor?.close()
+  }
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  /** The open descriptor, for IFLA_NET_NS_FD and the like; null for the process's own. */
+  get descriptor(): Descriptor | null {
+    return this.#descriptor
+  }
+
+  /** Device and inode of the namespace: equal for two handles of the same one. */
+  get identity(): string {
+    if (this.#identity === undefined) {
+      const fd = this.#descriptor?.fd ?? openSync('/proc/thread-self/ns/net', 'r')
+      try {
+        const { dev, ino } = fstatSync(fd, { bigint: true })
+        this.#identity = `${dev}:${ino}`
+      } finally {
+        if (!this.#descriptor) closeSync(fd)
+      }
+    }
+    return this.#identity
+  }
+
+  /** Whether two handles mean one namespace. */
+  equals(other: Netns): boolean {
+    return this.identity === other.identity
+  }
+
+  /** Opens sockets or files in the namespace, all by one short-lived thread; an error stands in its place. */
+  openAll(specs: readonly OpenSpec[]): (Descriptor | SystemError)[] {
+    return binding().openInNetns(this.#descriptor, specs)
+  }
+
+  /** Opens one socket or file in the namespace. @throws SystemError */
+  open(spec: OpenSpec): Descriptor {
+    const [opened] = this.openAll([spec])
+    if (!opened) throw new Error('the addon opened nothing')
+    if (!isDescriptor(opened)) throw opened
+    return opened
+  }
+
+  /** A netlink connection in the namespace: NETLINK_ROUTE unless `protocol` says otherwise. @throws SystemError */
+  connect(options: ConnectionOptions & { readonly protocol?: number | undefined } = {}): Connection {
+    const socket = this.open({
+      domain: AF_NETLINK,
+      type: SOCK_RAW,
+      protocol: options.protocol ?? NETLINK_ROUTE,
+    })
+    return new Connection(prepare(socket), options)
+  }
+
+  /**
+   * Reads a sysctl as the namespace has it, without its final newline. `name` is as in {@link SysctlWrite}.
+   * Equivalent: `ip netns exec NS sysctl -n NAME`.
+   * @throws SystemError (ENOENT: no such interface or setting)
+   */
+  readSysctl(name: string): string {
+    const file = this.open({ path: checkedSysctl(name), flags: 0 })
+    try {
+      const buffer = Buffer.alloc(4096)
+      return buffer.toString('latin1', 0, readSync(file.fd, buffer)).replace(/\n$/, '')
+    } finally {
+      file.close()
+    }
+  }
+
+  /**
+   * Writes sysctls, in order, entering the namespace once. Equivalent: `ip netns exec NS sysctl -w NAME=VALUE`.
+   * @returns one entry each: null, or the SystemError it met
+   */
+  writeSysctls(writes: readonly SysctlWrite[]): (Error | null)[] {
+    const O_WRONLY = 1
+    const files = this.openAll(writes.map(({ name }) => ({ path: checkedSysctl(name), flags: O_WRONLY })))
+    return files.map((file, i) => {
+      if (!isDescriptor(file)) return file
+      try {
+        writeSync(file.fd, writes[i]!.value)
+        return null
+      } catch (error) {
+        return error as Error
+      } finally {
+        file.close()
+      }
+    })
+  }
+}
