@@ -1,0 +1,50 @@
+/** Error codes of the CNI spec (section "Error", and 8 and 999 as the Go plugins use them). */
+export const codes = {
+  incompatibleVersion: 1,
+  unsupportedField: 2,
+  unknownContainer: 3,
+  invalidEnvironment: 4,
+  io: 5,
+  decoding: 6,
+  invalidConfig: 7,
+  invalidNetns: 8,
+  tryAgainLater: 11,
+  notAvailable: 50,
+  limitedConnectivity: 51,
+  internal: 999,
+} as const
+
+export interface CniErrorOptions {
+  /** One of {@link codes}, or a plugin's own from 100 on. */
+  readonly code: number
+  readonly msg: string
+  /** What to do about it. */
+  readonly details?: string | undefined
+  readonly cause?: unknown
+}
+
+/** The one error that leaves a plugin. */
+export class CniError extends Error {
+  override readonly name = 'CniError'
+  readonly code: number
+  readonly msg: string
+  readonly details: string | undefined
+
+  constructor({ code, msg, details, cause }: CniErrorOptions) {
+    super(details ? `${msg}; ${details}` : msg, cause === undefined ? undefined : { cause })
+    this.code = code
+    this.msg = msg
+    this.details = details
+  }
+
+  /** Keeps a CniError as it is; anything else becomes code 999 with its message, prefixed where asked. */
+  static from(error: unknown, prefix = ''): CniError {
+    if (error instanceof CniError) return error
+    const message = error instanceof Error ? error.message : String(error)
+    return new CniError({ code: codes.internal, msg: prefix + message, cause: error })
+  }
+}
+
+/** Code 7: the configuration says something impossible. */
+export const invalidConfig = (msg: string, details?: string): CniError =>
+  new CniError({ code: codes.invalidConfig, msg, details })
