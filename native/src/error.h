@@ -1,0 +1,29 @@
+// What went wrong, as the addon says it: a system call's name and its errno.
+#pragma once
+
+#include <node_api.h>
+
+#include <cerrno>
+#include <string>
+
+namespace linkwright {
+
+// A failed system call or step; true when something failed.
+struct Failure {
+  int number = 0;
+  const char* syscall = "";
+
+  explicit operator bool() const { return number != 0; }
+};
+
+inline Failure LastFailure(const char* syscall) { return {errno, syscall}; }
+
+// "ENODEV" for 19; "E<number>" for what no Linux header names.
+std::string ErrnoName(int number);
+
+// The SystemError of native/binding.ts. Null when the environment is ending and can make no more values.
+napi_value MakeSystemError(napi_env env, const Failure& failure);
+void ThrowSystemError(napi_env env, const Failure& failure);
+void ThrowTypeError(napi_env env, const std::string& message);
+
+}  // namespace linkwright
