@@ -3,7 +3,9 @@
  *
  * The addon knows sockets, namespaces and files. It knows `struct nlmsghdr` (lengths, types, sequence numbers)
  * and nothing of any netlink message. Its errors are {@link SystemError}s: a system call's name and its errno;
- * words are made by the layers above.
+ * words are made by the layers above. A wrong argument is a TypeError, and a closed {@link Descriptor} is EBADF.
+ *
+ * It may be loaded by any number of worker threads, each of which owns what it opens.
  */
 import { createRequire } from 'node:module'
 
@@ -24,7 +26,8 @@ export interface SystemError extends Error {
 export interface Descriptor {
   /** The number, or -1 once closed. */
   readonly fd: number
-  /** Safe to repeat. A watch on the descriptor ends with it. */
+  /** Safe to repeat. A watch on the descriptor ends with it. An exchange or a lock that is under way on another thread
+   * holds the file open until it is over. */
   close(): void
 }
 
@@ -48,7 +51,8 @@ export interface TransactOptions {
    * that fails as a whole at its BEGIN message. -1: none.
    */
   readonly abortSeq: number
-  /** Milliseconds for the whole exchange; ETIMEDOUT after. */
+  /** Milliseconds for the whole exchange, fractions allowed; ETIMEDOUT after. A worker that is terminated meanwhile
+   * ends when the exchange does. */
   readonly timeout: number
 }
 
@@ -59,7 +63,7 @@ export interface Received {
   readonly address: Uint8Array
   /** Descriptors that came with SCM_RIGHTS, in order. Close those you do not keep. */
   readonly descriptors: Descriptor[]
-  /** `msg_flags`: MSG_TRUNC and the like. */
+  /** `msg_flags`: MSG_TRUNC (0x20) where the datagram was longer, MSG_CTRUNC (8) where descriptors were lost. */
   readonly flags: number
 }
 
@@ -83,22 +87,28 @@ export interface Binding {
   /** A new namespace bound to `path`, as `ip netns add` does it: the parent directory is made and becomes a shared
    * mount; EEXIST when the path exists. What was made is removed again when a later step fails. */
   createNamedNetns(path: string): Descriptor
-  /** Unmounts and removes a path made by {@link createNamedNetns}. ENOENT when it is not there. */
+  /** Unmounts and removes a path made by {@link createNamedNetns}, or a plain file that an interrupted one left. ENOENT
+   * when it is not there. */
   deleteNamedNetns(path: string): void
 
   /** open(2), O_CLOEXEC added. */
   open(path: string, flags: number, mode: number): Descriptor
-  /** Takes over a descriptor number that this process inherited (socket activation). */
+  /** Takes over a descriptor number that this process inherited (socket activation). The number must have no other
+   * owner, or both will close it. */
   adopt(fd: number): Descriptor
 
   /** Sends one datagram of netlink requests and collects every reply to them, on a pool thread. The bytes are all
-   * replies, concatenated as the kernel sent them (NLMSG_ALIGNed), stray messages dropped. */
+   * replies, concatenated as the kernel sent them (NLMSG_ALIGNed), stray messages dropped.
+   *
+   * ETIMEDOUT after `timeout`; ENOBUFS where the kernel had more to say than the receive buffer holds; EMSGSIZE where
+   * the datagram does not fit the send buffer. One exchange at a time on a socket: the addon keeps no queue. */
   transact(socket: Descriptor, datagram: Uint8Array, options: TransactOptions): Promise<Uint8Array>
   /** The same on the calling thread. */
   transactSync(socket: Descriptor, datagram: Uint8Array, options: TransactOptions): Uint8Array
 
   /** Calls back with the ready EPOLL* bits each time `descriptor` is ready for `events`; rearmed after the
-   * callback has returned. Level triggered. One watch a descriptor (EEXIST). */
+   * callback has returned. Level triggered. One watch a descriptor (EEXIST); EPERM for files that are always ready.
+   * What the callback throws is an uncaught exception, and the watch goes on. */
   watch(descriptor: Descriptor, events: number, callback: (events: number) => void): Watch
 
   bind(socket: Descriptor, address: Uint8Array): void
@@ -116,8 +126,8 @@ export interface Binding {
     address?: Uint8Array | null,
     descriptors?: readonly Descriptor[],
   ): number
-  /** The next datagram or chunk of at most `size` bytes, null when nothing waits (EAGAIN). End of stream is empty
-   * data. */
+  /** The next datagram or chunk of at most `size` bytes (1 to 1 MiB), null when nothing waits (EAGAIN). End of stream
+   * is empty data. */
   receive(socket: Descriptor, size: number): Received | null
   setsockopt(socket: Descriptor, level: number, name: number, value: Uint8Array): void
   getsockopt(socket: Descriptor, level: number, name: number, size: number): Uint8Array
@@ -129,14 +139,23 @@ export interface Binding {
   /** flock(2) without waiting: LOCK_SH 1, LOCK_EX 2, LOCK_UN 8. False when somebody else holds it. */
   tryFlock(descriptor: Descriptor, operation: number): boolean
   /** flock(2), waiting in a thread of its own (never in the pool). Closing the descriptor meanwhile is allowed: the
-   * lock is let go as soon as it is got, and the promise rejects with EBADF. */
+   * promise rejects with EBADF at once, and the lock is let go as soon as it is got. The promise keeps the event loop
+   * alive until then; the thread never keeps the process from exiting. */
   flock(descriptor: Descriptor, operation: number): Promise<void>
+
+  /** Name of a positive errno as Linux calls it, e.g. 95 → `EOPNOTSUPP` (where libuv says ENOTSUP) or 16 → `EBUSY`;
+   * `E<number>` for one without a name. */
+  errnoName(errno: number): string
 }
 
 declare const __LINKWRIGHT_ADDON__: string | undefined
 
 /** From the sources, from dist/lib/native, and beside a bundle. */
-const places = ['../build/Release/linkwright.node', '../../../build/Release/linkwright.node', './linkwright.node']
+const places = [
+  '../build/Release/linkwright.node',
+  '../../../build/Release/linkwright.node',
+  './linkwright.node',
+]
 
 const load = (): Binding => {
   const require = createRequire(import.meta.url)
