@@ -1,0 +1,118 @@
+/**
+ * Builds everything into dist/ (`npm run build`): the library, the CNI executables and the command line. Installs
+ * node_modules first where they are missing. Quick when nothing has changed since the last time.
+ *
+ *   dist/lib/                  the library: ES modules, types, the addon
+ *   dist/cni/bin/<type>        CNI executables, links to dist/cni/linkwright-cni.cjs
+ *   dist/cli/linkwright.cjs    the command line
+ *
+ *   node scripts/build.mjs [--force]
+ */
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join, relative } from 'node:path'
+import { bundleCli, bundleCni, copyAddon } from './bundle.mjs'
+import { ensureDependencies } from './dependencies.mjs'
+import { withLock } from './lock.mjs'
+import { root } from './root.mjs'
+
+const dist = join(root, 'dist')
+const stamp = join(dist, '.fingerprint')
+const layers = ['native', 'netlink', 'cni', 'ipam', 'plugins', 'meta', 'daemon', 'cli']
+
+const filesBelow = (folder) =>
+  readdirSync(folder, { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+
+/** Everything that dist/ is made from: contents, not dates, so that a checkout of the same sources is no change. */
+const fingerprint = () => {
+  const sources = layers
+    .filter((layer) => existsSync(join(root, layer)))
+    .flatMap((layer) => filesBelow(join(root, layer)))
+    .filter((path) => path.endsWith('.ts'))
+  const others = [
+    'index.ts',
+    'package.json',
+    'package-lock.json',
+    'tsconfig.json',
+    'tsconfig.build.json',
+    'build/Release/linkwright.node',
+    'scripts/build.mjs',
+    'scripts/bundle.mjs',
+  ].map((name) => join(root, name))
+  const hash = createHash('sha256').update(`${process.version} ${process.execPath}\n`)
+  for (const path of [...sources, ...others].filter((path) => existsSync(path)).sort()) {
+    const content = readFileSync(path)
+    hash.update(`${relative(root, path)} ${content.length}\n`).update(content)
+  }
+  return hash.digest('hex')
+}
+
+const isFresh = (wanted) => {
+  if (!existsSync(stamp)) return false
+  const [hash, ...made] = readFileSync(stamp, 'utf8').split('\n')
+  return hash === wanted && made.every((path) => existsSync(join(dist, path)))
+}
+
+const node = (args) => {
+  const { status, signal, error } = spawnSync(process.execPath, args, {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
+  if (error) throw error
+  if (status !== 0) throw new Error(`${relative(root, args[0])} failed (${signal ?? `exit ${status}`})`)
+}
+
+/**
+ * Into a folder of its own first: a module that was renamed must not live on.
+ * @returns the error of the compiler. It emits all the same, and so the rest can be built: a wrong type in one place
+ * fails the build, but does not keep anybody from trying another
+ */
+const buildLibrary = () => {
+  const next = join(dist, `lib.${process.pid}`)
+  let failure
+  try {
+    const tsc = createRequire(import.meta.url).resolve('typescript/package.json')
+    try {
+      node([join(tsc, '../bin/tsc'), '-p', 'tsconfig.build.json', '--outDir', next])
+    } catch (error) {
+      failure = error
+    }
+    copyAddon(join(next, 'native'))
+    const old = join(dist, 'lib')
+    rmSync(old, { recursive: true, force: true })
+    renameSync(next, old)
+  } finally {
+    rmSync(next, { recursive: true, force: true })
+  }
+  return failure
+}
+
+const build = async () => {
+  ensureDependencies()
+  node([join(root, 'scripts/build-addon.mjs')])
+  const wanted = fingerprint()
+  if (!process.argv.includes('--force') && isFresh(wanted)) return
+  const start = performance.now()
+  rmSync(stamp, { force: true })
+  const failure = buildLibrary()
+  // While the layers are being written: what is not there yet is left out.
+  const has = (path) => existsSync(join(root, path))
+  const types = has('cli/cni.ts') && has('plugins/index.ts') ? await bundleCni() : []
+  if (has('cli/linkwright.ts')) await bundleCli()
+  if (failure) throw failure
+  const made = types.map((type) => `cni/bin/${type}`)
+  writeFileSync(stamp, [wanted, ...made].join('\n'))
+  console.log(`built dist/ in ${Math.round(performance.now() - start)} ms: ${types.join(' ')}`)
+}
+
+try {
+  mkdirSync(dist, { recursive: true })
+  await withLock(join(dist, '.building'), build)
+} catch (error) {
+  console.error(`build: ${error.message}`)
+  process.exitCode = 1
+}
