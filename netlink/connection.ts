@@ -1,6 +1,6 @@
 import { type Binding, binding, type Descriptor } from '../native/binding.ts'
 import { NetlinkError } from './error.ts'
-import { decode, encode, type Outcome } from './exchange.ts'
+import { type Decoded, decode, encode, type Outcome } from './exchange.ts'
 import { NLM_F, type Request } from './request.ts'
 
 /** A dump that the kernel keeps interrupting is tried this often before EINTR is reported. */
@@ -65,7 +65,7 @@ export class Connection {
    */
   async run<T>(request: Request<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
-      const { outcomes, interrupted } = await this.#exchange([request])
+      const { outcomes, interrupted } = await this.#exchange([request])()
       const outcome = outcomes[0]!
       if (!outcome.ok) throw outcome.error
       if (!interrupted) return outcome.value
@@ -86,23 +86,28 @@ export class Connection {
   async batch<const R extends readonly Request<unknown>[]>(requests: R): Promise<Outcomes<R>> {
     if (requests.length > 1 && requests.some(({ flags }) => (flags & NLM_F.dump) === NLM_F.dump))
       throw new RangeError('a dump can not share a datagram with other requests')
-    const outcomes: Outcome<unknown>[] = []
+    const parts: (() => Promise<Decoded<unknown>>)[] = []
     for (let i = 0; i < requests.length; i += MAX_REQUESTS)
-      outcomes.push(...(await this.#exchange(requests.slice(i, i + MAX_REQUESTS))).outcomes)
+      parts.push(this.#exchange(requests.slice(i, i + MAX_REQUESTS)))
+    const outcomes: Outcome<unknown>[] = []
+    for (const part of parts) outcomes.push(...(await part()).outcomes)
     return outcomes as Outcomes<R>
   }
 
-  #exchange<T>(requests: readonly Request<T>[]) {
-    return this.exclusive(async (send) => {
-      const seq = this.takeSeq(requests.length)
-      const received = await send(encode(requests, seq), {
-        firstSeq: seq,
-        lastSeq: seq + requests.length - 1,
-        expected: requests.length,
-        abortSeq: -1,
+  /** Encodes at once, so that a value out of range is thrown before anything is sent; sends when it is called. */
+  #exchange<T>(requests: readonly Request<T>[]): () => Promise<Decoded<T>> {
+    const seq = this.takeSeq(requests.length)
+    const datagram = encode(requests, seq)
+    return () =>
+      this.exclusive(async (send) => {
+        const received = await send(datagram, {
+          firstSeq: seq,
+          lastSeq: seq + requests.length - 1,
+          expected: requests.length,
+          abortSeq: -1,
+        })
+        return decode(requests, seq, received)
       })
-      return decode(requests, seq, received)
-    })
   }
 
   /** @internal Sequence numbers for `count` messages. */

@@ -1,5 +1,5 @@
 /** Requests to datagram, and received bytes back to one outcome a request. Pure: no socket here. */
-import { Reader } from './codec/reader.ts'
+import { MalformedError, Reader } from './codec/reader.ts'
 import { align, littleEndian, Writer } from './codec/writer.ts'
 import { NetlinkError } from './error.ts'
 import { type Message, NLM_F, type Request } from './request.ts'
@@ -51,18 +51,25 @@ const attributeAt = (request: Request<unknown>, offset: number): string | undefi
   return writer.trace?.findLast((entry) => entry.offset <= offset)?.path
 }
 
-const toError = (request: Request<unknown>, errno: number, payload: Reader, flags: number): NetlinkError => {
+const toError = (
+  request: Request<unknown>,
+  errno: number,
+  payload: Reader,
+  flags: number,
+  type: number,
+): NetlinkError => {
   let kernelMessage: string | undefined
   let attribute: string | undefined
-  // Behind errno stands the request's header, and, unless capped, the whole request; then come the attributes.
-  const echoed = payload.length >= 20 ? payload.u32(4) : 0
-  const start = 4 + (flags & NLM_F_CAPPED ? HEADER : align(echoed))
+  // Behind errno stands the request's header, and, unless capped, the whole request; then come the attributes. At
+  // the end of a dump they follow errno at once.
+  const echoed = type === NLMSG_ERROR && payload.length >= 4 + HEADER ? payload.u32(4) : 0
+  const start = 4 + (type === NLMSG_ERROR && flags & NLM_F_CAPPED ? HEADER : align(echoed))
   if (flags & NLM_F_ACK_TLVS && start <= payload.length)
-    payload.eachAttribute(start, (type, value) => {
-      if (type === ATTR_MSG)
+    payload.eachAttribute(start, (attr, value) => {
+      if (attr === ATTR_MSG)
         kernelMessage = new TextDecoder().decode(value.bytes).replace(/\0.*$/s, '').trim()
-      else if (type === ATTR_OFFS) attribute = attributeAt(request, value.u32())
-      else if (type === ATTR_MISS_TYPE) attribute ??= `#${value.u32()} is missing`
+      else if (attr === ATTR_OFFS) attribute = attributeAt(request, value.u32())
+      else if (attr === ATTR_MISS_TYPE) attribute ??= `#${value.u32()} is missing`
     })
   return new NetlinkError({ op: request.op, errno, kernelMessage, attribute })
 }
@@ -101,14 +108,15 @@ export const decode = <T>(
     if (type === NLMSG_ERROR || type === NLMSG_DONE) {
       // The end of a dump carries an errno too, when the dump failed half way through.
       const errno = payload.length >= 4 ? -payload.s32() : 0
-      closed[index] ??= errno > 0 ? toError(request, errno, payload, flags) : true
-      if (errno > 0 && closed[index] === true) closed[index] = toError(request, errno, payload, flags)
+      closed[index] ??= errno > 0 ? toError(request, errno, payload, flags, type) : true
+      if (errno > 0 && closed[index] === true) closed[index] = toError(request, errno, payload, flags, type)
     } else messages[index]!.push({ type, flags, payload })
   }
   const outcomes = requests.map((request, i): Outcome<T> => {
     const end = closed[i]
     if (end instanceof NetlinkError) return { ok: false, error: end }
     if (end === undefined && unanswered) return { ok: false, error: unanswered(request) }
+    if (end === undefined) throw new MalformedError(`${request.op}: the answer does not come to an end`)
     return { ok: true, value: request.read(messages[i]!) }
   })
   return { outcomes, interrupted }

@@ -109,7 +109,7 @@ export const parseCidr = (text: string): Cidr | null => {
   const ip = address.includes(':') ? parseIpv6(address) : parseIpv4(address)
   const length = text.slice(slash + 1)
   // Go's ParseCIDR takes leading zeros here ("/024"), unlike in octets.
-  if (!ip || !/^[0-9]{1,4}$/.test(length)) return null
+  if (!ip || !/^[0-9]+$/.test(length)) return null
   const prefix = Number(length)
   return prefix > ip.length * 8 ? null : { ip, prefix }
 }

@@ -1,7 +1,8 @@
-import { closeSync, fstatSync, openSync, readSync, statfsSync, writeSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readSync, statfsSync, writeSync } from 'node:fs'
 import { binding, type Descriptor, type OpenSpec, type SystemError } from '../native/binding.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
 
+const { O_NONBLOCK } = constants
 const AF_NETLINK = 16
 const SOCK_RAW = 3
 const SOL_NETLINK = 270
@@ -83,7 +84,8 @@ export class Netns {
    * that a reboot left behind)
    */
   static open(path: string): Netns {
-    const descriptor = binding().open(path, 0, 0)
+    // O_NONBLOCK: a FIFO in the place of a namespace must not stop us here for ever.
+    const descriptor = binding().open(path, O_NONBLOCK, 0)
     const { type } = statfsSync(`/proc/self/fd/${descriptor.fd}`)
     if (!namespaceFilesystems.includes(type)) {
       descriptor.close()
@@ -166,7 +168,12 @@ export class Netns {
       type: SOCK_RAW,
       protocol: options.protocol ?? NETLINK_ROUTE,
     })
-    return new Connection(prepare(socket), options)
+    try {
+      return new Connection(prepare(socket), options)
+    } catch (error) {
+      socket.close()
+      throw error
+    }
   }
 
   /**

@@ -78,15 +78,16 @@ export const table = <const T extends Rows>(rows: T): Table<T> => {
     },
     readFrom(message, start) {
       const values: Record<string, unknown> = {}
+      const append = (name: string, value: unknown) => {
+        const list = values[name] as unknown[] | undefined
+        if (list) list.push(value)
+        else values[name] = [value]
+      }
       message.eachAttribute(start, (type, payload) => {
         const row = byType.get(type)
-        if (!row) {
-          const list = (values['unknown'] ??= []) as UnknownAttribute[]
-          list.push({ type, payload: payload.bytes.slice() })
-        } else if (row.multi) {
-          const list = (values[row.name] ??= []) as unknown[]
-          list.push(row.codec.read(payload))
-        } else values[row.name] = row.codec.read(payload)
+        if (!row) append('unknown', { type, payload: payload.bytes.slice() } satisfies UnknownAttribute)
+        else if (row.multi) append(row.name, row.codec.read(payload))
+        else values[row.name] = row.codec.read(payload)
       })
       return values as Attributes<T>
     },
@@ -156,9 +157,11 @@ export const selected = <const K extends Readonly<Record<string, Codec<unknown>>
   },
 })
 
-type Field = 'u8' | 'u16' | 'u32' | 's32' | 'be16' | 'be32' | readonly [pad: number]
+export type Field = 'u8' | 'u16' | 'u32' | 's32' | 'be16' | 'be32' | readonly [pad: number]
 const sizes = { u8: 1, u16: 2, u32: 4, s32: 4, be16: 2, be32: 4 } as const
-type StructValue<F> = { -readonly [K in keyof F as F[K] extends string ? K : never]?: number | undefined }
+export type StructValue<F> = {
+  -readonly [K in keyof F as F[K] extends string ? K : never]?: number | undefined
+}
 
 /** A fixed C struct: its fields in order, `[n]` for n bytes of padding. Absent values are written as 0. */
 export interface Struct<F> {

@@ -1,7 +1,7 @@
 /** The value types that attribute tables are made of. A table's TypeScript type follows from these. */
 import { formatIp, parseIp } from '../ip.ts'
 import { formatMac, parseMac } from '../mac.ts'
-import type { Reader } from './reader.ts'
+import { MalformedError, type Reader } from './reader.ts'
 import { littleEndian, type Writer } from './writer.ts'
 
 /** How one kind of value is written into an attribute's payload and read back. */
@@ -124,7 +124,11 @@ export const ip: Codec<string> = {
     if (!parsed) throw new RangeError(`${JSON.stringify(value)} is not an IP address`)
     writer.put(parsed)
   },
-  read: (payload) => formatIp(payload.bytes),
+  read(payload) {
+    if (payload.length !== 4 && payload.length !== 16)
+      throw new MalformedError(`an IP address of ${payload.length} bytes`)
+    return formatIp(payload.bytes)
+  },
 }
 
 /** A link-layer address in its text form, of any length the kernel sends. */

@@ -36,17 +36,22 @@ export class Writer {
     return start
   }
 
+  // Room first, view after: reserve() may put a new buffer in place of the old one.
   u8(value: number): void {
-    this.view.setUint8(this.reserve(1), value)
+    const offset = this.reserve(1)
+    this.view.setUint8(offset, value)
   }
   u16(value: number): void {
-    this.view.setUint16(this.reserve(2), value, littleEndian)
+    const offset = this.reserve(2)
+    this.view.setUint16(offset, value, littleEndian)
   }
   u32(value: number): void {
-    this.view.setUint32(this.reserve(4), value, littleEndian)
+    const offset = this.reserve(4)
+    this.view.setUint32(offset, value, littleEndian)
   }
   put(bytes: Uint8Array): void {
-    this.bytes.set(bytes, this.reserve(bytes.length))
+    const offset = this.reserve(bytes.length)
+    this.bytes.set(bytes, offset)
   }
   pad(): void {
     this.reserve(align(this.length) - this.length)

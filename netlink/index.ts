@@ -1,0 +1,16 @@
+/** Netlink: namespaces, connections, and typed operations on links, addresses, routes and what belongs to them. */
+
+export type { Address } from './address.ts'
+export * as address from './address.ts'
+export { Connection, type ConnectionOptions, type Outcomes, type Transport } from './connection.ts'
+export { isErrno, NetlinkError } from './error.ts'
+export type { Outcome } from './exchange.ts'
+export type { Family } from './family.ts'
+export * from './ip.ts'
+export type { Link } from './link.ts'
+export * as link from './link.ts'
+export * from './mac.ts'
+export { NETLINK_NETFILTER, NETLINK_ROUTE, Netns, NotANamespaceError, type SysctlWrite } from './netns.ts'
+export type { Request } from './request.ts'
+export type { Route } from './route.ts'
+export * as route from './route.ts'

@@ -1,0 +1,46 @@
+/** The layout of RTM_NEWLINK, RTM_DELLINK and RTM_GETLINK. */
+import { type Selected, selected, table } from '../codec/table.ts'
+import { bytes, type Codec } from '../codec/types.ts'
+import { afSpec } from './af-spec.ts'
+import { flatRows, ifinfomsg } from './attributes.ts'
+import { kinds, portKinds } from './kinds.ts'
+
+/** Kind and data of a link. */
+export type KindInfo = Selected<typeof kinds>
+/** Kind and data of a link as a port of its master. */
+export type PortInfo = Selected<typeof portKinds>
+
+/** `IFLA_INFO_*`: twice a kind and its data, side by side in one nest. */
+const own = selected(1, 2, kinds)
+const port = selected(4, 5, portKinds)
+
+interface LinkInfo {
+  readonly own?: KindInfo | undefined
+  readonly port?: PortInfo | undefined
+}
+
+const linkInfo: Codec<LinkInfo> = {
+  nested: true,
+  write(writer, value) {
+    if (value.own) own.write(writer, value.own)
+    if (value.port) port.write(writer, value.port)
+  },
+  read(payload) {
+    const ownInfo = own.read(payload)
+    const portInfo = port.read(payload)
+    return {
+      own: ownInfo.kind === '' ? undefined : ownInfo,
+      port: portInfo.kind === '' ? undefined : portInfo,
+    }
+  },
+}
+
+export const linkTable = table({
+  ...flatRows,
+  linkinfo: [18, linkInfo],
+  /** For AF_BRIDGE `IFLA_BRPORT_*`, for AF_INET6 `IFLA_INET6_*`; only in messages of those families. */
+  protinfo: [12, bytes],
+  afSpec: [26, afSpec],
+})
+
+export const linkLayout = { header: ifinfomsg, attributes: linkTable } as const

@@ -1,0 +1,66 @@
+import type { Codec } from '../codec/types.ts'
+import { string } from '../codec/types.ts'
+
+/** IFNAMSIZ without the final NUL, linux/if.h. */
+const MAX_NAME = 15
+/** ALTIFNAMSIZ without the final NUL. */
+const MAX_ALT_NAME = 127
+
+/** isspace() of the kernel is that of Latin-1: it takes byte 0xa0 for a space, wherever UTF-8 puts it. */
+const hasForbidden = (name: string): boolean => {
+  for (const byte of Buffer.from(name))
+    if (
+      byte === 0 ||
+      byte === 0x20 ||
+      byte === 0xa0 ||
+      (byte >= 9 && byte <= 13) ||
+      byte === 0x2f ||
+      byte === 0x3a
+    )
+      return true
+  return false
+}
+
+const fault = (name: string): string | undefined => {
+  const bytes = Buffer.byteLength(name)
+  if (bytes === 0) return 'is empty'
+  if (bytes > MAX_NAME) return `is ${bytes} bytes long, the limit is ${MAX_NAME}`
+  if (name === '.' || name === '..') return 'is reserved'
+  return hasForbidden(name) ? "contains '/', ':', white space or a NUL" : undefined
+}
+
+/** Whether {@link checkName} takes it. */
+export const isLinkName = (name: string): boolean => fault(name) === undefined
+
+/**
+ * Gives back a name that the kernel takes for an interface, by the rules of its `dev_valid_name`: 1 to 15 bytes,
+ * not `.` or `..`, no `/`, `:` or white space.
+ * @throws RangeError for any other
+ */
+export const checkName = (name: string): string => {
+  const wrong = fault(name)
+  if (wrong) throw new RangeError(`interface name ${JSON.stringify(name)} ${wrong}`)
+  return name
+}
+
+/**
+ * The same for an alternative name (`ip link property add altname`): 1 to 127 bytes, of which the kernel takes any.
+ * @throws RangeError
+ */
+export const checkAltName = (name: string): string => {
+  const bytes = Buffer.byteLength(name)
+  if (bytes === 0 || bytes > MAX_ALT_NAME || name.includes('\0'))
+    throw new RangeError(
+      `alternative interface name ${JSON.stringify(name)} does not have 1 to ${MAX_ALT_NAME} bytes`,
+    )
+  return name
+}
+
+/** Whether a name is too long to be anything but an alternative name. */
+export const isLongName = (name: string): boolean => Buffer.byteLength(name) > MAX_NAME
+
+/** IFLA_IFNAME and the like: checked when written. */
+export const interfaceName: Codec<string> = {
+  write: (writer, value) => string.write(writer, checkName(value)),
+  read: string.read,
+}
