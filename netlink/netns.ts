@@ -1,8 +1,18 @@
-import { closeSync, constants, fstatSync, openSync, readSync, statfsSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readSync,
+  statfsSync,
+  writeSync,
+} from 'node:fs'
 import { binding, type Descriptor, type OpenSpec, type SystemError } from '../native/binding.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
 
-const { O_NONBLOCK } = constants
+const { O_NONBLOCK, O_DIRECTORY } = constants
+const sysctlDirectory = { path: '/proc/sys/net', flags: O_DIRECTORY }
 const AF_NETLINK = 16
 const SOCK_RAW = 3
 const SOL_NETLINK = 270
@@ -55,12 +65,6 @@ export interface SysctlWrite {
   readonly value: string
 }
 
-const checkedSysctl = (name: string): string => {
-  if (!/^net(\/[^/\0]+)+$/.test(name) || name.split('/').some((part) => part === '.' || part === '..'))
-    throw new RangeError(`${JSON.stringify(name)} is not the name of a sysctl below net/`)
-  return `/proc/sys/${name}`
-}
-
 /**
  * A network namespace. No thread of the program ever moves into it: sockets and sysctl files are opened in it by a
  * short-lived thread of the addon, and stay in it for life.
@@ -68,6 +72,8 @@ const checkedSysctl = (name: string): string => {
 export class Netns {
   readonly #descriptor: Descriptor | null
   #identity: string | undefined
+  /** `/proc/sys/net` of a namespace that is not the program's own. */
+  #sysctls: Descriptor | undefined
 
   private constructor(descriptor: Descriptor | null) {
     this.#descriptor = descriptor
@@ -118,6 +124,7 @@ export class Netns {
 
   /** Safe to repeat. */
   close(): void {
+    this.#sysctls?.close()
     this.#descriptor?.close()
   }
   [Symbol.dispose](): void {
@@ -163,11 +170,12 @@ export class Netns {
 
   /** A netlink connection in the namespace: NETLINK_ROUTE unless `protocol` says otherwise. @throws SystemError */
   connect(options: ConnectionOptions & { readonly protocol?: number | undefined } = {}): Connection {
-    const socket = this.open({
-      domain: AF_NETLINK,
-      type: SOCK_RAW,
-      protocol: options.protocol ?? NETLINK_ROUTE,
-    })
+    const spec = { domain: AF_NETLINK, type: SOCK_RAW, protocol: options.protocol ?? NETLINK_ROUTE }
+    const [socket, sysctls] =
+      this.#descriptor && !this.#sysctls ? this.openAll([spec, sysctlDirectory]) : [this.open(spec)]
+    // Without /proc/sys, the first sysctl that is asked for says so.
+    if (sysctls && isDescriptor(sysctls)) this.#sysctls = sysctls
+    if (!socket || !isDescriptor(socket)) throw socket ?? new Error('the addon opened nothing')
     try {
       return new Connection(prepare(socket), options)
     } catch (error) {
@@ -177,36 +185,44 @@ export class Netns {
   }
 
   /**
+   * Where a sysctl is found. A directory opened in the namespace shows that namespace's settings to whoever looks
+   * through it, so a thread has to enter the namespace only once.
+   */
+  #sysctlPath(name: string): string {
+    if (!/^net(\/[^/\0]+)+$/.test(name) || name.split('/').some((part) => part === '.' || part === '..'))
+      throw new RangeError(`${JSON.stringify(name)} is not the name of a sysctl below net/`)
+    if (!this.#descriptor) return `/proc/sys/${name}`
+    this.#sysctls ??= this.open(sysctlDirectory)
+    return `/proc/self/fd/${this.#sysctls.fd}/${name.slice('net/'.length)}`
+  }
+
+  /**
    * Reads a sysctl as the namespace has it, without its final newline. `name` is as in {@link SysctlWrite}.
    * Equivalent: `ip netns exec NS sysctl -n NAME`.
    * @throws SystemError (ENOENT: no such interface or setting)
    */
   readSysctl(name: string): string {
-    const file = this.open({ path: checkedSysctl(name), flags: 0 })
-    try {
-      const buffer = Buffer.alloc(4096)
-      return buffer.toString('latin1', 0, readSync(file.fd, buffer)).replace(/\n$/, '')
-    } finally {
-      file.close()
-    }
+    return readFileSync(this.#sysctlPath(name), 'latin1').replace(/\n$/, '')
   }
 
   /**
-   * Writes sysctls, in order, entering the namespace once. Equivalent: `ip netns exec NS sysctl -w NAME=VALUE`.
+   * Writes those of the sysctls that have another value, in order. Some of them take the kernel's network lock even
+   * where nothing changes. Equivalent: `ip netns exec NS sysctl -w NAME=VALUE`.
    * @returns one entry each: null, or the SystemError it met
    */
   writeSysctls(writes: readonly SysctlWrite[]): (Error | null)[] {
-    const O_WRONLY = 1
-    const files = this.openAll(writes.map(({ name }) => ({ path: checkedSysctl(name), flags: O_WRONLY })))
-    return files.map((file, i) => {
-      if (!isDescriptor(file)) return file
+    return writes.map(({ name, value }) => {
+      let file: number | undefined
       try {
-        writeSync(file.fd, writes[i]!.value)
+        file = openSync(this.#sysctlPath(name), 'r+')
+        const buffer = Buffer.alloc(256)
+        const present = buffer.toString('latin1', 0, readSync(file, buffer, 0, buffer.length, 0))
+        if (present !== `${value}\n`) writeSync(file, value, 0)
         return null
       } catch (error) {
         return error as Error
       } finally {
-        file.close()
+        if (file !== undefined) closeSync(file)
       }
     })
   }
