@@ -39,7 +39,10 @@ export interface Context<C> {
   readonly host: Connection
   /** nf_tables in the host's namespace, opened at first use. */
   readonly hostNftables: Connection
-  /** The plugin of `ipam.type`, in process where it is ours, executed where not; null where none is named. */
+  /**
+   * The plugin of `ipam.type`, in process where it is ours, executed where not; null where none is named. On ADD its
+   * configuration is validated (or its file found) when this is first read, so read it before anything is touched.
+   */
   readonly ipam: Ipam | null
   /** Runs a program of the host (iptables), in the host's namespace, without a shell. */
   readonly exec: Exec

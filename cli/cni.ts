@@ -1,0 +1,4 @@
+import { plugins } from '../plugins/index.ts'
+import { runExecutable } from './executable.ts'
+
+runExecutable(plugins)

@@ -1,0 +1,215 @@
+/** The one object that a plugin is given, made of a session and a configuration. */
+import type { Connection } from '../netlink/connection.ts'
+import type { Netns } from '../netlink/netns.ts'
+import { CniArgs } from './args.ts'
+import { executePlugin, findPlugin, parseOutput } from './delegate.ts'
+import { invalidConfig } from './error.ts'
+import type { Exec } from './exec.ts'
+import { isObject, lookup } from './fold.ts'
+import type { Ipam } from './ipam.ts'
+import type { AnyPlugin, Attachment, Clock, Logger } from './plugin.ts'
+import { parseResult } from './result.ts'
+import { parseConf, parseConfLenient } from './schema.ts'
+import type { Session } from './session.ts'
+import type { AttachmentId, JsonObject, Result, Verb } from './types.ts'
+import type { UndoStack } from './undo.ts'
+import { allows, checkVersion } from './version.ts'
+
+/** A verb that a plugin carries out. */
+export type Action = Exclude<Verb, 'VERSION'>
+
+/** One configuration under one verb, before a plugin's schema has seen it. */
+export interface Call {
+  readonly session: Session
+  readonly verb: Action
+  readonly network: string
+  readonly cniVersion: string
+  readonly rawConf: JsonObject
+  /** The configuration's bytes, for plugins that are executed. Default: `rawConf` printed. */
+  readonly stdin?: string | undefined
+  /** Where a chain has it at hand; otherwise it is read from `rawConf`. */
+  readonly prevResult?: Result | null | undefined
+}
+
+/** The network must become clean again whatever became of the configuration. */
+const isLenient = (verb: Action): boolean => verb === 'DEL' || verb === 'GC'
+
+const readPrevResult = ({ session, verb, cniVersion, rawConf, prevResult }: Call): Result | null => {
+  if (prevResult !== undefined) return prevResult
+  if (verb === 'GC' || verb === 'STATUS') return null
+  const json = lookup(rawConf, 'prevResult')
+  if (json === undefined) return null
+  try {
+    return parseResult(json, cniVersion, 'could not parse prevResult: ')
+  } catch (error) {
+    if (!isLenient(verb)) throw error
+    session.log.warn((error as Error).message)
+    return null
+  }
+}
+
+/** `ipam.type`; empty where none is named. */
+const ipamType = (rawConf: JsonObject): string => {
+  const ipam = lookup(rawConf, 'ipam')
+  const type = isObject(ipam) ? lookup(ipam, 'type') : undefined
+  return typeof type === 'string' ? type : ''
+}
+
+/** @internal Makes what a plugin is given. @throws CniError code 7 for ADD, CHECK and STATUS */
+export const prepare = (plugin: AnyPlugin, call: Call): Attachment<unknown> => {
+  const prevResult = readPrevResult(call)
+  const child = (ipam: AnyPlugin) =>
+    new PluginAttachment(ipam, { ...call, prevResult }, prevResult, () => {
+      throw invalidConfig(
+        `ipam.type ${JSON.stringify(ipam.type)} is not an IPAM plugin`,
+        'name one that assigns addresses, such as host-local, static or dhcp',
+      )
+    })
+  return new PluginAttachment(plugin, call, prevResult, () => {
+    const type = ipamType(call.rawConf)
+    if (type === '') return null
+    const ours = call.session.host.plugins.get(type)
+    return ours ? new OwnIpam(ours, call, child) : new ForeignIpam(type, call)
+  })
+}
+
+class PluginAttachment implements Attachment<unknown> {
+  readonly conf: unknown
+  readonly rawConf: JsonObject
+  readonly cniVersion: string
+  readonly network: string
+  readonly args: CniArgs
+  readonly prevResult: Result | null
+  readonly containerId: string
+  readonly ifName: string
+  readonly netnsPath: string
+  readonly netns: Netns | null
+  readonly hostNetns: Netns
+  readonly exec: Exec
+  readonly log: Logger
+  readonly clock: Clock
+  readonly signal: AbortSignal
+  readonly undo: UndoStack
+  readonly #session: Session
+  readonly #findIpam: () => Ipam | null
+  #ipam: Ipam | null | undefined
+
+  constructor(plugin: AnyPlugin, call: Call, prevResult: Result | null, findIpam: () => Ipam | null) {
+    const { session, verb, rawConf } = call
+    if (isLenient(verb)) {
+      const { conf, warnings } = parseConfLenient(plugin.conf, rawConf)
+      this.conf = conf
+      for (const warning of warnings)
+        session.log.warn(`${plugin.type}: ${warning}; the default is used`, { network: call.network })
+    } else this.conf = parseConf(plugin.conf, rawConf, plugin.type)
+    this.rawConf = rawConf
+    this.cniVersion = call.cniVersion
+    this.network = call.network
+    this.args = new CniArgs(session.target.args, verb === 'ADD' || verb === 'CHECK')
+    this.prevResult = prevResult
+    this.containerId = session.target.containerId
+    this.ifName = session.target.ifName
+    this.netnsPath = session.target.netnsPath
+    this.netns = session.netns
+    this.hostNetns = session.hostNetns
+    this.exec = session.exec
+    this.log = session.log
+    this.clock = session.clock
+    this.signal = session.signal
+    this.undo = session.undo
+    this.#session = session
+    this.#findIpam = findIpam
+  }
+
+  get host(): Connection {
+    return this.#session.rtnetlink
+  }
+  get hostNftables(): Connection {
+    return this.#session.nftables
+  }
+  get container(): Connection {
+    return this.#session.container
+  }
+  get ipam(): Ipam | null {
+    if (this.#ipam === undefined) this.#ipam = this.#findIpam()
+    return this.#ipam
+  }
+}
+
+/** An IPAM plugin of ours: a child that shares everything with the interface plugin but the configuration's schema. */
+class OwnIpam implements Ipam {
+  readonly type: string
+  readonly #plugin: AnyPlugin
+  readonly #call: Call
+  readonly #prepare: (plugin: AnyPlugin) => Attachment<unknown>
+  #prepared: Attachment<unknown> | undefined
+
+  constructor(plugin: AnyPlugin, call: Call, prepare: (plugin: AnyPlugin) => Attachment<unknown>) {
+    this.type = plugin.type
+    this.#plugin = plugin
+    this.#call = call
+    this.#prepare = prepare
+    if (call.verb === 'ADD') this.#attachment('ADD')
+  }
+
+  #attachment(verb: Action): Attachment<unknown> {
+    if (!this.#prepared) {
+      checkVersion(verb, this.#call.cniVersion, this.#plugin.versions)
+      this.#prepared = this.#prepare(this.#plugin)
+    }
+    return this.#prepared
+  }
+
+  add(): Promise<Result> {
+    return this.#plugin.add(this.#attachment('ADD'))
+  }
+  check(): Promise<void> {
+    return this.#plugin.check(this.#attachment('CHECK'))
+  }
+  del(): Promise<void> {
+    return this.#plugin.del(this.#attachment('DEL'))
+  }
+  async status(): Promise<void> {
+    if (allows(this.#call.cniVersion, 'STATUS')) await this.#plugin.status?.(this.#attachment('STATUS'))
+  }
+  async gc(valid: readonly AttachmentId[]): Promise<void> {
+    if (allows(this.#call.cniVersion, 'GC')) await this.#plugin.gc?.(this.#attachment('GC'), valid)
+  }
+}
+
+/** An IPAM plugin that is executed. */
+class ForeignIpam implements Ipam {
+  readonly type: string
+  readonly #call: Call
+
+  constructor(type: string, call: Call) {
+    this.type = type
+    this.#call = call
+    if (call.verb === 'ADD') findPlugin(type, call.session.target.path)
+  }
+
+  #execute(verb: Action): Promise<string> {
+    const { session, rawConf, stdin = JSON.stringify(rawConf) } = this.#call
+    return executePlugin({ session, type: this.type, verb, stdin })
+  }
+
+  async add(): Promise<Result> {
+    const { session, cniVersion } = this.#call
+    // Before it runs: one that is killed half way may have reserved something. Its DEL tolerates that it has not.
+    session.undo.push(`DEL of the IPAM plugin ${this.type}`, () => this.del())
+    return parseOutput(await this.#execute('ADD'), cniVersion, this.type)
+  }
+  async check(): Promise<void> {
+    await this.#execute('CHECK')
+  }
+  async del(): Promise<void> {
+    await this.#execute('DEL')
+  }
+  async status(): Promise<void> {
+    if (allows(this.#call.cniVersion, 'STATUS')) await this.#execute('STATUS')
+  }
+  async gc(_valid: readonly AttachmentId[]): Promise<void> {
+    // The list of valid attachments is in the configuration that it gets.
+    if (allows(this.#call.cniVersion, 'GC')) await this.#execute('GC')
+  }
+}

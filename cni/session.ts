@@ -1,0 +1,164 @@
+/** One operation on one attachment (or network): what its plugins share, opened when first used, closed at the end. */
+import type { Connection } from '../netlink/connection.ts'
+import { isErrno } from '../netlink/error.ts'
+import { NETLINK_NETFILTER, Netns, NotANamespaceError } from '../netlink/netns.ts'
+import { CniError, codes } from './error.ts'
+import type { Exec } from './exec.ts'
+import type { Clock, Logger, Plugins } from './plugin.ts'
+import { UndoStack } from './undo.ts'
+
+/** Where plugins run, and what they are given there: the same for many operations. */
+export interface Host {
+  /** What runs in process. Other types are executed from CNI_PATH. */
+  readonly plugins: Plugins
+  /** The namespace that plays the host. Default: the process's own. Stays open. */
+  readonly hostNetns?: Netns | undefined
+  /** Netlink on the calling thread, for a program that does one thing and exits. Default false. */
+  readonly sync?: boolean | undefined
+  /** Default: silence. */
+  readonly log?: Logger | undefined
+  readonly clock?: Clock | undefined
+  /** What executed programs get besides the `CNI_*` variables; PATH finds them. Default: nothing. */
+  readonly environment?: Readonly<Record<string, string>> | undefined
+}
+
+/** Names and paths of one operation, already validated. */
+export interface Target {
+  readonly containerId: string
+  readonly ifName: string
+  /** Empty where there is none. */
+  readonly netnsPath: string
+  /** CNI_ARGS. */
+  readonly args: string
+  /** CNI_PATH. */
+  readonly path: string
+  readonly netnsOverride: boolean
+}
+
+const nothing = (): void => {}
+const silence: Logger = { debug: nothing, info: nothing, warn: nothing, error: nothing }
+const systemClock: Clock = { now: () => Date.now() }
+/** No thread of the program ever leaves the process's namespace, so its identity may be remembered. */
+const ownNetns = Netns.current()
+const never = new AbortController().signal
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+/** @internal */
+export class Session {
+  readonly host: Host
+  readonly target: Target
+  readonly undo = new UndoStack()
+  readonly log: Logger
+  readonly clock: Clock
+  readonly signal: AbortSignal
+  readonly hostNetns: Netns
+  /** The container's namespace; null where there is none (any more). */
+  readonly netns: Netns | null
+  readonly exec: Exec
+  /** Why {@link netns} is null. */
+  readonly #whyGone: unknown
+  #rtnetlink: Connection | undefined
+  #nftables: Connection | undefined
+  #container: Connection | undefined
+
+  /** @throws CniError code 8 where CNI_NETNS is there but can't be opened */
+  constructor(host: Host, target: Target, signal: AbortSignal = never) {
+    this.host = host
+    this.target = target
+    this.signal = signal
+    this.log = host.log ?? silence
+    this.clock = host.clock ?? systemClock
+    this.hostNetns = host.hostNetns ?? ownNetns
+    const opened = openNetns(target.netnsPath)
+    this.netns = opened instanceof Netns ? opened : null
+    this.#whyGone = opened
+    let exec: Exec | undefined
+    // Loaded when the first program is run: most operations run none.
+    this.exec = async (file, args, options) => {
+      const { createExec } = await import('./spawn.ts')
+      exec ??= createExec({
+        hostNetns: this.hostNetns,
+        environment: host.environment,
+        signal: this.signal,
+        guard: () => {
+          this.guard()
+          return this.undo.running
+        },
+      })
+      return await exec(file, args, options)
+    }
+  }
+
+  /** Stops what comes next once the caller has given up, unless it is what undoes. @throws CniError */
+  readonly guard = (): void => {
+    if (!this.signal.aborted || this.undo.running) return
+    const { reason } = this.signal
+    if (reason instanceof CniError) throw reason
+    throw new CniError({
+      code: codes.internal,
+      msg: `stopped before it was done: ${messageOf(reason)}`,
+      cause: reason,
+    })
+  }
+
+  /** Refuses a container that lives in the host's namespace, before anything is done there. @throws CniError code 8 */
+  checkNetns(): void {
+    if (this.netns && !this.target.netnsOverride && this.netns.equals(this.hostNetns))
+      throw new CniError({
+        code: codes.invalidNetns,
+        msg: "plugin's netns and netns from CNI_NETNS should not be the same",
+        details: 'set CNI_NETNS_OVERRIDE=1 if that is what you want',
+      })
+  }
+
+  get rtnetlink(): Connection {
+    this.#rtnetlink ??= this.#connect(this.hostNetns)
+    return this.#rtnetlink
+  }
+  get nftables(): Connection {
+    this.#nftables ??= this.#connect(this.hostNetns, NETLINK_NETFILTER)
+    return this.#nftables
+  }
+  /** @throws CniError code 8 when the namespace is gone */
+  get container(): Connection {
+    if (!this.netns) {
+      const { netnsPath } = this.target
+      const why = netnsPath === '' ? 'CNI_NETNS is empty' : messageOf(this.#whyGone)
+      throw new CniError({
+        code: codes.invalidNetns,
+        msg: `failed to open netns ${JSON.stringify(netnsPath)}: ${why}`,
+        cause: this.#whyGone ?? undefined,
+      })
+    }
+    this.#container ??= this.#connect(this.netns)
+    return this.#container
+  }
+
+  #connect(netns: Netns, protocol?: number): Connection {
+    return netns.connect({ protocol, sync: this.host.sync, guard: this.guard })
+  }
+
+  /** Closes every handle. An open one would keep the container's namespace alive. */
+  close(): void {
+    this.#rtnetlink?.close()
+    this.#nftables?.close()
+    this.#container?.close()
+    this.netns?.close()
+  }
+}
+
+/** A namespace, or why it is gone: nothing is there, or what a reboot left in its place. */
+const openNetns = (path: string): Netns | unknown => {
+  if (path === '') return null
+  try {
+    return Netns.open(path)
+  } catch (error) {
+    if (error instanceof NotANamespaceError || isErrno(error, 'ENOENT', 'ENOTDIR', 'ESRCH')) return error
+    throw new CniError({
+      code: codes.invalidNetns,
+      msg: `failed to open netns ${JSON.stringify(path)}: ${messageOf(error)}`,
+      cause: error,
+    })
+  }
+}
