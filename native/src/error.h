@@ -18,6 +18,16 @@ struct Failure {
 
 inline Failure LastFailure(const char* syscall) { return {errno, syscall}; }
 
+// Repeats a system call that a signal interrupted.
+template <typename Call>
+auto Retry(Call call) {
+  decltype(call()) result;
+  do {
+    result = call();
+  } while (result < 0 && errno == EINTR);
+  return result;
+}
+
 // "ENODEV" for 19; "E<number>" for what no Linux header names.
 std::string ErrnoName(int number);
 

@@ -50,10 +50,7 @@ Napi::Value Open(const Napi::CallbackInfo& info) {
   const int flags = arguments.Int(arguments[1], "flags");
   const auto mode = static_cast<mode_t>(arguments.Integer(arguments[2], "mode", 0, 07777));
   if (!arguments.ok()) return {};
-  int fd;
-  do {
-    fd = open(path.c_str(), flags | O_CLOEXEC, mode);
-  } while (fd < 0 && errno == EINTR);
+  const int fd = Retry([&] { return open(path.c_str(), flags | O_CLOEXEC, mode); });
   if (fd < 0) return arguments.Throw(LastFailure("open"));
   return arguments.Return(Environment::Of(info.Env()).NewDescriptor(UniqueFd(fd)));
 }

@@ -12,11 +12,7 @@ namespace {
 
 // Zero or errno.
 int Lock(int fd, int operation) {
-  int result;
-  do {
-    result = flock(fd, operation);
-  } while (result < 0 && errno == EINTR);
-  return result < 0 ? errno : 0;
+  return Retry([&] { return flock(fd, operation); }) < 0 ? errno : 0;
 }
 
 // What the waiting thread owns. It can't be woken, so it may outlive the descriptor and the environment, and does

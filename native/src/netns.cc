@@ -29,8 +29,10 @@ struct OpenSpec {
   Failure failure;
 
   void Run() {
-    fd.Reset(is_path ? open(path.c_str(), flags | O_CLOEXEC, 0666)
-                     : socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol));
+    fd.Reset(Retry([&] {
+      return is_path ? open(path.c_str(), flags | O_CLOEXEC, 0666)
+                     : socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
+    }));
     if (!fd.valid()) failure = LastFailure(is_path ? "open" : "socket");
   }
 };
@@ -79,9 +81,7 @@ Failure ShareDirectory(const std::string& directory) {
   // names bound in between.
   const UniqueFd lock(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!lock.valid()) return LastFailure("open");
-  while (flock(lock.get(), LOCK_EX) < 0) {
-    if (errno != EINTR) return LastFailure("flock");
-  }
+  if (Retry([&] { return flock(lock.get(), LOCK_EX); }) < 0) return LastFailure("flock");
   failure = MakeShared(directory.c_str());
   if (failure.number != EINVAL) return failure;
   if (mount(directory.c_str(), directory.c_str(), "none", MS_BIND | MS_REC, nullptr) < 0) {

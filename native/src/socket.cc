@@ -37,15 +37,6 @@ struct Address {
 
 using Control = std::array<uint8_t, CMSG_SPACE(kMostDescriptors * sizeof(int))>;
 
-template <typename Call>
-auto Retry(Call call) {
-  decltype(call()) result;
-  do {
-    result = call();
-  } while (result < 0 && errno == EINTR);
-  return result;
-}
-
 int Fd(Arguments& arguments) { return arguments.DescriptorOf(arguments[0], "socket").fd(); }
 
 // The descriptors that came with a message; every one is owned, whatever becomes of the message.
@@ -78,9 +69,7 @@ Napi::Value Connect(const Napi::CallbackInfo& info) {
   Address address(arguments, arguments[1]);
   const int fd = Fd(arguments);
   if (!arguments.ok()) return {};
-  if (Retry([&] { return connect(fd, address.get(), address.size); }) < 0) {
-    return arguments.Throw(LastFailure("connect"));
-  }
+  if (connect(fd, address.get(), address.size) < 0) return arguments.Throw(LastFailure("connect"));
   return arguments.Undefined();
 }
 

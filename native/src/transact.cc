@@ -34,20 +34,22 @@ struct Exchange {
   Failure Run();
   Failure Receive();
   Failure Wait(int64_t deadline) const;
+  void Drain(int64_t deadline) const;
 };
 
 Failure Exchange::Run() {
   const int64_t deadline = Now() + timeout;
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
-  while (sendto(fd, datagram.data(), datagram.size(), 0, reinterpret_cast<sockaddr*>(&kernel), sizeof kernel) <
-         0) {
-    if (errno != EINTR) return LastFailure("sendto");
-  }
+  const auto send = [&] {
+    return sendto(fd, datagram.data(), datagram.size(), 0, reinterpret_cast<sockaddr*>(&kernel), sizeof kernel);
+  };
+  if (Retry(send) < 0) return LastFailure("sendto");
   // The kernel answers most requests before sendto returns, so waiting is the exception.
   while (!replies.Complete()) {
     Failure failure = Receive();
     if (failure.number == EAGAIN) failure = Wait(deadline);
+    if (failure.number == ENOBUFS) Drain(deadline);
     if (failure) return failure;
   }
   return {};
@@ -63,10 +65,7 @@ Failure Exchange::Receive() {
   message.msg_namelen = sizeof sender;
   message.msg_iov = &vector;
   message.msg_iovlen = 1;
-  ssize_t size;
-  do {
-    size = recvmsg(fd, &message, MSG_DONTWAIT);
-  } while (size < 0 && errno == EINTR);
+  const ssize_t size = Retry([&] { return recvmsg(fd, &message, MSG_DONTWAIT); });
   if (size < 0) return LastFailure("recvmsg");
   if (message.msg_flags & MSG_TRUNC) return {EMSGSIZE, "recvmsg"};
   // Any process may send to our port; only the kernel sends from port 0.
@@ -83,6 +82,14 @@ Failure Exchange::Wait(int64_t deadline) const {
   pollfd wanted{fd, POLLIN, 0};
   const int ready = poll(&wanted, 1, static_cast<int>((left + 999'999) / 1'000'000));
   return ready < 0 && errno != EINTR ? LastFailure("poll") : Failure{};
+}
+
+// Once its receive buffer has overrun, a socket silently gets nothing more until it was read empty: the next exchange
+// would hear no answer.
+void Exchange::Drain(int64_t deadline) const {
+  uint8_t byte;
+  while (recv(fd, &byte, sizeof byte, MSG_DONTWAIT) >= 0 && Now() < deadline) {
+  }
 }
 
 // Reads the arguments of both functions; `datagram` and `fd` come last because they must outlast no JavaScript.
