@@ -6,11 +6,25 @@ export { Connection, type ConnectionOptions, type Outcomes, type Transport } fro
 export { isErrno, NetlinkError } from './error.ts'
 export type { Outcome } from './exchange.ts'
 export type { Family } from './family.ts'
+export type { FdbEntry } from './fdb.ts'
+export * as fdb from './fdb.ts'
 export * from './ip.ts'
 export type { Link } from './link.ts'
 export * as link from './link.ts'
 export * from './mac.ts'
+export {
+  type MonitorEvent,
+  type MonitorGroup,
+  type MonitorOptions,
+  monitor,
+  type Subscription,
+} from './monitor.ts'
+export type { Neighbour } from './neighbour.ts'
+export * as neighbour from './neighbour.ts'
 export { NETLINK_NETFILTER, NETLINK_ROUTE, Netns, NotANamespaceError, type SysctlWrite } from './netns.ts'
 export type { Request } from './request.ts'
 export type { Route } from './route.ts'
 export * as route from './route.ts'
+export type { Rule } from './rule.ts'
+export * as rule from './rule.ts'
+export { type Place, TimeoutError, type WaitOptions, waitForAddress, waitForLink } from './wait.ts'

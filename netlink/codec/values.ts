@@ -92,7 +92,7 @@ export const maskedBits = <const N extends Names>(names: N): Codec<Flags<N>> => 
 })
 
 /** The fields of a packed struct. */
-export type Packed<F> = { -readonly [K in keyof StructValue<F>]: number }
+export type Packed<F> = { -readonly [K in keyof StructValue<F>]-?: number }
 
 /** A C struct as an attribute's payload. */
 export const packed = <const F extends Readonly<Record<string, Field>>>(fields: F): Codec<Packed<F>> => {
