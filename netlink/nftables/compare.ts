@@ -1,0 +1,64 @@
+/** Whether a rule in the kernel is the one we would write. */
+import type { Expression } from './expressions.ts'
+import type { Rule } from './rule.ts'
+import { expressionsOf, type Part } from './rules/context.ts'
+
+type Attributes = Readonly<Record<string, unknown>>
+
+const isAttributes = (value: unknown): value is Attributes =>
+  typeof value === 'object' && value !== null && !(value instanceof Uint8Array)
+
+const startOf: Readonly<Record<string, string>> = { addrMax: 'addrMin', protoMax: 'protoMin' }
+
+/** What the kernel adds to an expression when it lists it, though nobody wrote it. */
+const isDefault = (name: string, value: unknown, all: Attributes): boolean =>
+  value === 0 ||
+  value === undefined ||
+  value === 'bool' ||
+  // The end of a range of addresses or ports equals its start where there is none.
+  value === all[startOf[name] ?? '']
+
+const sameValue = (wanted: unknown, listed: unknown): boolean => {
+  if (wanted instanceof Uint8Array && listed instanceof Uint8Array)
+    return wanted.length === listed.length && wanted.every((byte, i) => byte === listed[i])
+  if (isAttributes(wanted) && isAttributes(listed)) return sameAttributes(wanted, listed)
+  return wanted === listed
+}
+
+const sameAttributes = (wanted: Attributes, listed: Attributes): boolean => {
+  const names = new Set([...Object.keys(wanted), ...Object.keys(listed)])
+  for (const name of names) {
+    const [left, right] = [wanted[name], listed[name]]
+    if (sameValue(left, right)) continue
+    if (
+      left === undefined
+        ? !isDefault(name, right, listed)
+        : right !== undefined || !isDefault(name, left, wanted)
+    )
+      return false
+  }
+  return true
+}
+
+/** What counts changes with every packet. */
+const moving = new Set(['counter', 'quota'])
+
+/** Whether `listed` does the same as `wanted`. Counters may stand at any number. */
+export const sameExpressions = (wanted: readonly Expression[], listed: readonly Expression[]): boolean =>
+  wanted.length === listed.length &&
+  wanted.every((expression, i) => {
+    const other = listed[i]!
+    if (expression.kind !== other.kind) return false
+    if (moving.has(expression.kind)) return true
+    return sameAttributes(
+      { ...(expression.data as Attributes), raw: 'raw' in expression ? expression.raw : undefined },
+      { ...(other.data as Attributes), raw: 'raw' in other ? other.raw : undefined },
+    )
+  })
+
+/**
+ * Whether a listed rule does what the parts say; comments are not compared. Rules with anonymous sets never match:
+ * their elements stand elsewhere.
+ */
+export const sameRule = (rule: Rule, parts: readonly Part[]): boolean =>
+  sameExpressions(expressionsOf(rule.family, parts), rule.expressions)

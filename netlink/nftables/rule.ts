@@ -1,0 +1,129 @@
+/** Rules: what a chain does with packets, in order. */
+import { Reader } from '../codec/reader.ts'
+import { dump, type Request } from '../request.ts'
+import { ruleLayout, ruleSummaryLayout } from './attributes.ts'
+import type { ChainRef } from './chain.ts'
+import { type Family, familyName, NFT_MSG } from './constants.ts'
+import { type Expression, expressionList } from './expressions.ts'
+import { familyHeader, message, type Operation, operation, verbFlags } from './operation.ts'
+import { build, type Part } from './rules/context.ts'
+import { setMessages } from './set-messages.ts'
+import { commentUserdata, readComment } from './userdata.ts'
+
+export interface RuleOptions extends ChainRef {
+  /** What it does, left to right, as in a line for nft: `[match.ipSaddr('10.1.2.3'), masquerade()]`. */
+  readonly rule: readonly Part[]
+  /** `comment "…"`, at most 128 bytes. */
+  readonly comment?: string | undefined
+}
+
+const describe = (verb: string, { family, table, chain, comment }: RuleOptions): string =>
+  `${verb} rule ${family} ${table} ${chain}${comment === undefined ? '' : ` comment ${JSON.stringify(comment)}`}`
+
+const put = (
+  verb: 'add' | 'insert' | 'replace',
+  options: RuleOptions,
+  place: { handle?: bigint; position?: bigint } = {},
+): Operation => {
+  const { family, table, chain } = options
+  const built = build(family, options.rule)
+  const op = describe(verb, options)
+  return {
+    op,
+    messages: (nextId) => {
+      const ids = built.sets.map(() => nextId())
+      return [
+        ...built.sets.flatMap((set, i) => setMessages({ op, family, table, set, id: ids[i]! })),
+        message(ruleLayout, {
+          op,
+          type: NFT_MSG.newRule,
+          flags: verbFlags[verb === 'add' ? 'append' : verb],
+          family,
+          attributes: {
+            table,
+            chain,
+            ...place,
+            expressions: built.expressions(ids),
+            userdata: commentUserdata(options.comment),
+          },
+        }),
+      ]
+    },
+  }
+}
+
+/** `nft add rule FAMILY TABLE CHAIN …`: at the end, or `after` the rule with that handle. */
+export const addRule = (options: RuleOptions, after?: bigint): Operation =>
+  put('add', options, after === undefined ? {} : { position: after })
+
+/** `nft insert rule FAMILY TABLE CHAIN …`: at the start, or `before` the rule with that handle. */
+export const insertRule = (options: RuleOptions, before?: bigint): Operation =>
+  put('insert', options, before === undefined ? {} : { position: before })
+
+/** `nft replace rule FAMILY TABLE CHAIN handle HANDLE …`. */
+export const replaceRule = (options: RuleOptions, handle: bigint): Operation =>
+  put('replace', options, { handle })
+
+/** `nft delete rule FAMILY TABLE CHAIN handle HANDLE`. ENOENT when it is not there. */
+export const deleteRule = ({ family, table, chain, handle }: ChainRef & { handle: bigint }): Operation =>
+  operation(ruleLayout, {
+    op: `delete rule ${family} ${table} ${chain} handle ${handle}`,
+    type: NFT_MSG.delRule,
+    family,
+    attributes: { table, chain, handle },
+  })
+
+/** `nft flush chain FAMILY TABLE CHAIN`: deletes its rules. ENOENT when it is not there. */
+export const flushChain = ({ family, table, chain }: ChainRef): Operation =>
+  operation(ruleLayout, {
+    op: `flush chain ${family} ${table} ${chain}`,
+    type: NFT_MSG.delRule,
+    family,
+    attributes: { table, chain },
+  })
+
+/** A rule as the kernel lists it. */
+export interface Rule extends ChainRef {
+  readonly handle: bigint
+  readonly comment: string | undefined
+  /** Decoded when first read. */
+  readonly expressions: readonly Expression[]
+  /** The expressions as bytes: equal for equal rules of one kernel, counters apart. */
+  readonly raw: Uint8Array
+}
+
+/**
+ * `nft -a list chain FAMILY TABLE CHAIN` (or table, or everything): rules in their order, filtered by the kernel. The
+ * kernel says nothing about a table or chain that is missing: the list is empty.
+ */
+export const listRules = (
+  filter: { family?: Family; table?: string; chain?: string } = {},
+): Request<Rule[]> =>
+  dump(
+    ruleSummaryLayout,
+    {
+      op: ['list rules', filter.family, filter.table, filter.chain].filter(Boolean).join(' '),
+      type: NFT_MSG.getRule,
+      header: familyHeader(filter.family),
+      attributes: { table: filter.table, chain: filter.chain },
+    },
+    ({ family, attributes }): Rule | undefined => {
+      const name = familyName(family)
+      const { table, chain } = attributes
+      if (name === undefined || table === undefined || chain === undefined) return undefined
+      const raw = attributes.expressions ?? new Uint8Array()
+      let decoded: readonly Expression[] | undefined
+      return {
+        family: name,
+        table,
+        chain,
+        handle: attributes.handle ?? 0n,
+        comment: readComment(attributes.userdata),
+        raw,
+        get expressions() {
+          decoded ??= expressionList.read(new Reader(raw))
+          return decoded
+        },
+      }
+    },
+  )
