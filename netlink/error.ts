@@ -1,4 +1,4 @@
-import { getSystemErrorName } from 'node:util'
+import { constants } from 'node:os'
 
 /** What a {@link NetlinkError} is made of. */
 export interface NetlinkErrorOptions {
@@ -13,14 +13,15 @@ export interface NetlinkErrorOptions {
   readonly cause?: unknown
 }
 
-/** Name of a positive errno, e.g. 19 → `ENODEV`. */
-export const errnoName = (errno: number): string => {
-  try {
-    return getSystemErrorName(-errno)
-  } catch {
-    return `errno ${errno}`
-  }
-}
+// Names that Linux has twice for one number: the first here is the one its documentation uses. libuv's own table, which
+// knows 95 as ENOTSUP only, and not all of the rest, is no help.
+const preferred = ['EOPNOTSUPP', 'EAGAIN', 'EDEADLK']
+const names = new Map<number, string>()
+for (const [name, errno] of Object.entries(constants.errno))
+  if (!names.has(errno) || preferred.includes(name)) names.set(errno, name)
+
+/** Name of a positive errno, e.g. 19 → `ENODEV`, 95 → `EOPNOTSUPP`; `E524` for one without a name. */
+export const errnoName = (errno: number): string => names.get(errno) ?? `E${errno}`
 
 /** A refusal by the kernel: operation, errno and, where it gave them, its words and the attribute it minds. */
 export class NetlinkError extends Error {

@@ -2,6 +2,7 @@
 
 export type { Address } from './address.ts'
 export * as address from './address.ts'
+export * as bridgeVlan from './bridge-vlan.ts'
 export { Connection, type ConnectionOptions, type Outcomes, type Transport } from './connection.ts'
 export { isErrno, NetlinkError } from './error.ts'
 export type { Outcome } from './exchange.ts'
@@ -22,6 +23,8 @@ export {
 export type { Neighbour } from './neighbour.ts'
 export * as neighbour from './neighbour.ts'
 export { NETLINK_NETFILTER, NETLINK_ROUTE, Netns, NotANamespaceError, type SysctlWrite } from './netns.ts'
+export * as nftables from './nftables/index.ts'
+export * as nsid from './nsid.ts'
 export type { Request } from './request.ts'
 export type { Route } from './route.ts'
 export * as route from './route.ts'

@@ -5,7 +5,8 @@ import type { Value } from '../codec/types.ts'
 import { align } from '../codec/writer.ts'
 import { AF_BRIDGE, AF_UNSPEC } from '../family.ts'
 import { type FdbEntry, toFdbEntry } from '../fdb.ts'
-import { bridgePort } from '../link/bridge-port.ts'
+import { bridgeMessageLayout } from '../link/bridge-message.ts'
+import type { bridgePort } from '../link/bridge-port.ts'
 import { linkLayout } from '../link/layout.ts'
 import { type Link, toLink } from '../link/object.ts'
 import { type Neighbour, neighbourLayout, toNeighbour } from '../neighbour.ts'
@@ -49,20 +50,9 @@ const readLink = (action: Action, payload: Reader): MonitorEvent | undefined => 
   // A bridge speaks of its ports with link messages of its own family. RTM_DELLINK is a port that leaves it, not a
   // link that goes.
   if (family === AF_BRIDGE) {
-    const start = linkLayout.header.size
-    const { index } = linkLayout.header.read(payload)
-    const port: { name: string; master?: number; data?: Value<typeof bridgePort> } = { name: '' }
-    payload.eachAttribute(start, (type, value) => {
-      const { rows } = linkLayout.attributes
-      if (type === rows.ifname[0]) port.name = rows.ifname[1].read(value)
-      else if (type === rows.master[0]) port.master = rows.master[1].read(value)
-      else if (type === rows.protinfo[0]) port.data = bridgePort.read(value)
-    })
-    return {
-      kind: 'port',
-      action,
-      port: { index, name: port.name, master: port.master, data: port.data },
-    }
+    const { index, attributes } = readMessage(bridgeMessageLayout, payload)
+    const { ifname: name = '', master, protinfo: data } = attributes
+    return { kind: 'port', action, port: { index, name, master, data } }
   }
   if (family !== AF_UNSPEC) return undefined
   const message = readMessage(linkLayout, payload)
