@@ -127,3 +127,11 @@ export const listRules = (
       }
     },
   )
+
+/** The chain that a rule jumps or goes to, if it does. */
+export const jumpTarget = ({ expressions }: Pick<Rule, 'expressions'>): string | undefined => {
+  for (const expression of expressions)
+    if (expression.kind === 'immediate' && expression.data?.data?.verdict?.chain !== undefined)
+      return expression.data.data.verdict.chain
+  return undefined
+}

@@ -78,3 +78,11 @@ export const readComment = (userdata: Uint8Array | undefined, type = 0): string 
   }
   return undefined
 }
+
+/** The text, cut where nft would refuse it as a comment; a character that the cut would split goes entirely. */
+export const truncateComment = (text: string): string => {
+  const bytes = encoder.encode(text)
+  return bytes.length <= COMMENT_MAX
+    ? text
+    : decoder.decode(bytes.subarray(0, COMMENT_MAX)).replace(/\ufffd+$/, '')
+}

@@ -34,6 +34,7 @@ import {
   type Rule,
   returns,
   sameRule,
+  truncateComment,
   update,
 } from '../../netlink/nftables/index.ts'
 
@@ -65,9 +66,6 @@ const baseRules: readonly (readonly Part[])[] = [
   [goto(checks.chain)],
 ]
 
-/** Length of a comment in bytes; nft takes no more. */
-const COMMENT_MAX = 128
-
 const hash = (text: string): string => createHash('sha512').update(text).digest('hex').slice(0, 16)
 
 /** What the comments of an attachment's rules begin with. */
@@ -77,11 +75,9 @@ const ownerHash = ({ network, ifName, containerId }: MasqueradeOwner): string =>
 /** The comment of an attachment's rules: a hash to find them by, and words for people, cut where nft would refuse. */
 export const masqueradeComment = (owner: MasqueradeOwner): string => {
   const plain = (text: string) => text.replaceAll('"', '')
-  const comment = `${ownerHash(owner)}, net: ${plain(owner.network)}, if: ${plain(owner.ifName)}, id: ${plain(owner.containerId)}`
-  const bytes = Buffer.from(comment)
-  if (bytes.length <= COMMENT_MAX) return comment
-  // A character that the cut would split goes entirely.
-  return new TextDecoder().decode(bytes.subarray(0, COMMENT_MAX)).replace(/\ufffd+$/, '')
+  return truncateComment(
+    `${ownerHash(owner)}, net: ${plain(owner.network)}, if: ${plain(owner.ifName)}, id: ${plain(owner.containerId)}`,
+  )
 }
 
 /** The rules of an attachment by its addresses. Throws RangeError for what is no address with a prefix. */
