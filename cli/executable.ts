@@ -8,10 +8,12 @@ import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
 import { config } from 'zod/mini'
 import { CniError, codes } from '../cni/error.ts'
 import { printJson } from '../cni/json.ts'
-import type { Logger, Plugins } from '../cni/plugin.ts'
+import type { Plugins } from '../cni/plugin.ts'
 import { errorJson, serve } from '../cni/serve.ts'
 import { currentVersion } from '../cni/version.ts'
 import { isErrno } from '../netlink/error.ts'
+import { hostEnvironment } from './environment.ts'
+import { stderrLogger } from './log.ts'
 import { packageVersion } from './version.ts'
 
 /** Bytes of standard input; configurations are a few kilobytes. */
@@ -46,19 +48,6 @@ const writeStdout = async (text: string): Promise<void> => {
       if (!isErrno(error, 'EAGAIN')) throw error
       await pause(1)
     }
-}
-
-const stderrLogger = (type: string): Logger => {
-  const line = (message: string, fields: Readonly<Record<string, unknown>> = {}): void => {
-    const rest = Object.entries(fields).map(([key, value]) => ` ${key}=${JSON.stringify(value)}`)
-    try {
-      writeSync(2, `${type}: ${message}${rest.join('')}\n`)
-    } catch {
-      // Nobody listens; that is no reason to fail.
-    }
-  }
-  const nothing = (): void => {}
-  return { debug: nothing, info: nothing, warn: line, error: line }
 }
 
 const main = async (plugins: Plugins): Promise<number> => {
@@ -120,7 +109,7 @@ const main = async (plugins: Plugins): Promise<number> => {
       sync: true,
       log: stderrLogger(type),
       get environment() {
-        return Object.fromEntries(Object.entries(process.env).map(([key, value]) => [key, value ?? '']))
+        return hostEnvironment()
       },
     },
   })

@@ -27,6 +27,8 @@ export interface Call {
   readonly rawConf: JsonObject
   /** The configuration's bytes, for plugins that are executed. Default: `rawConf` printed. */
   readonly stdin?: string | undefined
+  /** `rawConf` as the plugin's schema reads it, where that is done already. */
+  readonly conf?: unknown
   /** Where a chain has it at hand; otherwise it is read from `rawConf`. */
   readonly prevResult?: Result | null | undefined
 }
@@ -59,7 +61,7 @@ const ipamType = (rawConf: JsonObject): string => {
 export const prepare = (plugin: AnyPlugin, call: Call): Attachment<unknown> => {
   const prevResult = readPrevResult(call)
   const child = (ipam: AnyPlugin) =>
-    new PluginAttachment(ipam, { ...call, prevResult }, prevResult, () => {
+    new PluginAttachment(ipam, { ...call, conf: undefined }, prevResult, () => {
       throw invalidConfig(
         `ipam.type ${JSON.stringify(ipam.type)} is not an IPAM plugin`,
         'name one that assigns addresses, such as host-local, static or dhcp',
@@ -96,7 +98,8 @@ class PluginAttachment implements Attachment<unknown> {
 
   constructor(plugin: AnyPlugin, call: Call, prevResult: Result | null, findIpam: () => Ipam | null) {
     const { session, verb, rawConf } = call
-    if (isLenient(verb)) {
+    if (call.conf !== undefined) this.conf = call.conf
+    else if (isLenient(verb)) {
       const { conf, warnings } = parseConfLenient(plugin.conf, rawConf)
       this.conf = conf
       for (const warning of warnings)

@@ -5,7 +5,7 @@ import { isObject, lookup } from './fold.ts'
 import { goString } from './json.ts'
 import { parseOwnResult } from './result.ts'
 import type { Session } from './session.ts'
-import type { JsonObject, Result, Verb } from './types.ts'
+import type { Result, Verb } from './types.ts'
 
 /** Milliseconds a plugin may take: below the four minutes that kubelet gives a sandbox, above dhcp's longest try. */
 const TIMEOUT = 220_000
@@ -102,7 +102,7 @@ export const parseOutput = (stdout: string, cniVersion: string, type: string): R
   try {
     const json: unknown = JSON.parse(stdout)
     if (json !== null && !isObject(json)) throw new Error('expected an object')
-    return parseOwnResult((json ?? {}) as JsonObject, cniVersion)
+    return parseOwnResult(json ?? {}, cniVersion)
   } catch (error) {
     const { message } = error as Error
     throw failed(

@@ -86,8 +86,8 @@ export const networkOf = (conf: JsonObject): string => {
   return name
 }
 
-/** Validates what names an attachment. @throws CniError code 4 */
-const targetOf = (invocation: Invocation): Target => {
+/** @internal Validates what names an attachment. @throws CniError code 4 */
+export const targetOf = (invocation: Omit<Invocation, 'conf'>): Target => {
   const { verb, containerId = '', ifName = '', netnsPath = '', args = '', path = '' } = invocation
   if (verb === 'ADD' || verb === 'CHECK' || verb === 'DEL') {
     checkContainerId(containerId)

@@ -6,7 +6,7 @@ import * as z from 'zod/mini'
 import { formatIp, parseCidr, parseIp } from '../netlink/ip.ts'
 import { CniError, codes } from './error.ts'
 import { cidr, dns, int, ip, route as routeConf, text } from './fields.ts'
-import { lookup } from './fold.ts'
+import { isObject, lookup } from './fold.ts'
 import { goString } from './json.ts'
 import { parseConf } from './schema.ts'
 import type { Dns, Interface, IpConfig, JsonObject, Result, Route } from './types.ts'
@@ -70,8 +70,8 @@ export const parseResult = (json: unknown, version: string, prefix = ''): Result
     new CniError({ code: codes.invalidConfig, msg: prefix + msg, details })
   const shape = shapeOf(version)
   if (!shape) throw fail(`unsupported CNI result version ${goString(version)}`)
-  if (typeof json === 'object' && json !== null && !Array.isArray(json)) {
-    const own = lookup(json as JsonObject, 'cniVersion') ?? ''
+  if (isObject(json)) {
+    const own = lookup(json, 'cniVersion') ?? ''
     if (typeof own !== 'string') throw fail(`cniVersion: expected string, got ${typeof own}`)
     if (own !== '' && shapeOf(own) !== shape)
       throw fail(
@@ -90,8 +90,8 @@ export const parseResult = (json: unknown, version: string, prefix = ''): Result
 }
 
 /** Reads a result by the `cniVersion` it names itself, or else by the given one. @throws CniError code 7 */
-export const parseOwnResult = (json: JsonObject, version: string, prefix = ''): Result => {
-  const own = lookup(json, 'cniVersion')
+export const parseOwnResult = (json: unknown, version: string, prefix = ''): Result => {
+  const own = isObject(json) ? lookup(json, 'cniVersion') : undefined
   return parseResult(json, typeof own === 'string' && own !== '' ? own : version, prefix)
 }
 

@@ -1,0 +1,23 @@
+import type { Command } from '../command.ts'
+
+/** A command in the list: its code is loaded when it is called. */
+export interface Entry {
+  readonly summary: string
+  readonly load: () => Promise<Command>
+}
+
+const network = (name: 'add' | 'del' | 'check' | 'status' | 'gc') => async (): Promise<Command> =>
+  (await import('./network.ts'))[name] as Command
+
+/** Every command, in the order of the help. */
+export const commands: Readonly<Record<string, Entry>> = {
+  add: { summary: 'attach a namespace to a network', load: network('add') },
+  del: { summary: 'detach it again', load: network('del') },
+  check: { summary: 'check that an attachment is as it was made', load: network('check') },
+  status: { summary: 'tell whether a network could take attachments now', load: network('status') },
+  gc: { summary: 'remove attachments that are no longer wanted', load: network('gc') },
+  schema: {
+    summary: "print the JSON Schema of a plugin's configuration",
+    load: async () => (await import('./schema.ts')).schema as Command,
+  },
+}

@@ -1,0 +1,227 @@
+/** add, del, check, status, gc: what cnitool does, with our plugins in process. */
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { defaultCacheDir, listCache } from '../../cni/cache.ts'
+import { type ChainOptions, runChain } from '../../cni/chain.ts'
+import {
+  findNetwork,
+  loadConfFile,
+  type NetworkConf,
+  parseConfList,
+  parseSingleConf,
+} from '../../cni/conflist.ts'
+import type { Action } from '../../cni/dispatch.ts'
+import { CniError, codes } from '../../cni/error.ts'
+import { isObject } from '../../cni/fold.ts'
+import { printJson } from '../../cni/json.ts'
+import { errorJson } from '../../cni/serve.ts'
+import type { AttachmentId, JsonObject } from '../../cni/types.ts'
+import { Netns } from '../../netlink/netns.ts'
+import { type Command, defineCommand, type Output, UsageError } from '../command.ts'
+import { hostEnvironment } from '../environment.ts'
+import { stderrLogger } from '../log.ts'
+
+const common = {
+  'cni-path': {
+    type: 'string',
+    value: 'DIRS',
+    help: 'where plugins that are not ours are found (default: $CNI_PATH, or /opt/cni/bin)',
+  },
+  'cache-dir': {
+    type: 'string',
+    value: 'DIR',
+    help: `what libcni keeps goes here (default: ${defaultCacheDir})`,
+  },
+  json: { type: 'boolean', help: 'print errors as CNI error JSON, too, on standard output' },
+} as const
+
+const ofAttachment = {
+  ifname: {
+    type: 'string',
+    short: 'i',
+    value: 'NAME',
+    help: 'interface in the container (default: $CNI_IFNAME, or eth0)',
+  },
+  'container-id': {
+    type: 'string',
+    value: 'ID',
+    help: 'default: made of the path of the namespace, as cnitool does it',
+  },
+  args: { type: 'string', value: 'K=V;…', help: 'CNI_ARGS (default: $CNI_ARGS)' },
+  'capability-args': {
+    type: 'string',
+    value: 'JSON',
+    help: 'values for the capabilities that plugins declare (default: $CAP_ARGS)',
+  },
+  ...common,
+} as const
+
+const positionalHelp = `NETWORK is a .conf or .conflist file, - for standard input, or the name of a network in the directory
+$NETCONFPATH (default: /etc/cni/net.d). NETNS is the path of a network namespace, or a name that ip netns
+knows.`
+
+const setting = (value: string | undefined, variable: string, fallback: string): string =>
+  value ?? (process.env[variable] || fallback)
+
+const loadNetwork = (argument: string): NetworkConf => {
+  if (argument === '-') {
+    const text = readFileSync(0, 'utf8')
+    return /"plugins"\s*:/.test(text) ? parseConfList(text) : parseSingleConf(text)
+  }
+  if (argument.includes('/') || /\.(?:conf|conflist|json)$/.test(argument))
+    return loadConfFile(resolve(argument))
+  return findNetwork(setting(undefined, 'NETCONFPATH', '/etc/cni/net.d'), argument)
+}
+
+const netnsPathOf = (argument: string): string =>
+  argument.includes('/') || existsSync(argument) ? resolve(argument) : `/var/run/netns/${argument}`
+
+/** cnitool's convention, so that either can delete what the other has added. */
+const containerIdOf = (netnsPath: string): string =>
+  `cnitool-${createHash('sha512').update(netnsPath).digest('hex').slice(0, 20)}`
+
+const capabilityArgsOf = (text: string): JsonObject => {
+  if (text === '') return {}
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch (error) {
+    throw new UsageError(`--capability-args: ${(error as Error).message}`)
+  }
+  if (!isObject(json)) throw new UsageError('--capability-args: expected a JSON object')
+  return json as JsonObject
+}
+
+interface CommonValues {
+  readonly 'cni-path'?: string
+  readonly 'cache-dir'?: string
+  readonly json?: boolean
+}
+
+/** Runs a chain with this process as its host, stopped by SIGINT and SIGTERM. */
+const run = async (
+  values: CommonValues,
+  output: Output,
+  makeOptions: () => Omit<ChainOptions, 'host' | 'path' | 'cacheDir' | 'signal'>,
+): Promise<number> => {
+  const controller = new AbortController()
+  const stop = (name: NodeJS.Signals): void =>
+    controller.abort(new CniError({ code: codes.internal, msg: `stopped by ${name}` }))
+  process.on('SIGINT', stop)
+  process.on('SIGTERM', stop)
+  let cniVersion = ''
+  try {
+    const options = makeOptions()
+    cniVersion = options.network.cniVersion || '0.1.0'
+    const { plugins } = await import('../../plugins/index.ts')
+    const added = await runChain({
+      ...options,
+      host: { plugins, log: stderrLogger('linkwright'), environment: hostEnvironment() },
+      path: setting(values['cni-path'], 'CNI_PATH', '/opt/cni/bin'),
+      cacheDir: values['cache-dir'] ?? defaultCacheDir,
+      signal: controller.signal,
+    })
+    if (added) output.out(`${printJson(added.json)}\n`)
+    return 0
+  } catch (error) {
+    if (error instanceof UsageError) throw error
+    const failure = CniError.from(error)
+    if (values.json) output.out(`${printJson(errorJson(failure, cniVersion))}\n`)
+    else output.err(`linkwright: ${failure.msg}${failure.details ? `\n  ${failure.details}` : ''}\n`)
+    return 1
+  } finally {
+    process.off('SIGINT', stop)
+    process.off('SIGTERM', stop)
+  }
+}
+
+const attachmentCommand = (verb: Action, summary: string): Command<typeof ofAttachment> =>
+  defineCommand({
+    name: verb.toLowerCase(),
+    summary,
+    positionals: 'NETWORK NETNS',
+    description: positionalHelp,
+    options: ofAttachment,
+    run: (values, [network = '', netns = ''], output) =>
+      run(values, output, () => {
+        const netnsPath = netnsPathOf(netns)
+        return {
+          verb,
+          network: loadNetwork(network),
+          netnsPath,
+          ifName: setting(values.ifname, 'CNI_IFNAME', 'eth0'),
+          containerId: values['container-id'] ?? containerIdOf(netnsPath),
+          args: setting(values.args, 'CNI_ARGS', ''),
+          capabilityArgs: capabilityArgsOf(setting(values['capability-args'], 'CAP_ARGS', '')),
+        }
+      }),
+  })
+
+export const add = attachmentCommand('ADD', 'attach a namespace to a network and print the result')
+export const del = attachmentCommand('DEL', 'detach a namespace from a network')
+export const check = attachmentCommand('CHECK', 'check that an attachment is as it was made')
+
+export const status = defineCommand({
+  name: 'status',
+  summary: 'tell whether a network could take attachments now',
+  positionals: 'NETWORK [NETNS]',
+  description: positionalHelp,
+  options: common,
+  run: (values, [network = ''], output) =>
+    run(values, output, () => ({ verb: 'STATUS', network: loadNetwork(network) })),
+})
+
+const isNamespace = (path: string): boolean => {
+  try {
+    Netns.open(path).close()
+    return true
+  } catch {
+    return false
+  }
+}
+
+const parseAttachment = (text: string): AttachmentId => {
+  const [containerId = '', ifName = '', ...rest] = text.split('/')
+  if (containerId === '' || ifName === '' || rest.length > 0)
+    throw new UsageError(`--keep ${text}: expected CONTAINERID/IFNAME`)
+  return { containerId, ifName }
+}
+
+export const gc = defineCommand({
+  name: 'gc',
+  summary: 'remove attachments that are no longer wanted, with everything that belongs to them',
+  positionals: 'NETWORK [NETNS]',
+  description: `${positionalHelp}
+
+Say which attachments stay: by name, by whether their namespace is still there, or none.`,
+  options: {
+    keep: {
+      type: 'string',
+      multiple: true,
+      value: 'CONTAINERID/IFNAME',
+      help: 'an attachment that stays; may be repeated',
+    },
+    'keep-live': { type: 'boolean', help: 'every cached attachment stays whose namespace is still there' },
+    all: { type: 'boolean', help: 'nothing stays' },
+    ...common,
+  },
+  run: (values, [network = ''], output) => {
+    const keep = (values.keep ?? []).map(parseAttachment)
+    const live = values['keep-live'] ?? false
+    if (values.all ? keep.length > 0 || live : keep.length === 0 && !live)
+      throw new UsageError('say what stays: --keep or --keep-live, or --all for nothing')
+    return run(values, output, () => {
+      const loaded = loadNetwork(network)
+      const cached = live ? listCache(values['cache-dir'] ?? defaultCacheDir) : []
+      return {
+        verb: 'GC',
+        network: loaded,
+        valid: [
+          ...keep,
+          ...cached.filter((entry) => entry.network === loaded.name && isNamespace(entry.netnsPath)),
+        ].map(({ containerId, ifName }) => ({ containerId, ifName })),
+      }
+    })
+  },
+})

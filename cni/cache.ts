@@ -1,0 +1,170 @@
+/**
+ * What libcni keeps of each attachment, in libcni's files, so that either may finish what the other began:
+ * `<cacheDir>/results/<network>-<containerId>-<ifName>`.
+ */
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { isObject } from './fold.ts'
+import { printJson } from './json.ts'
+import { parseOwnResult } from './result.ts'
+import type { AttachmentId, Json, JsonObject, Result } from './types.ts'
+
+/** Where libcni keeps its cache unless told otherwise. */
+export const defaultCacheDir = '/var/lib/cni'
+
+const KIND = 'cniCacheV1'
+
+/** An attachment within a named network. */
+export interface CacheKey extends AttachmentId {
+  readonly network: string
+}
+
+/** One cached attachment. */
+export interface CacheEntry extends CacheKey {
+  /** The text of the list. */
+  readonly config: string
+  readonly netnsPath: string
+  /** CNI_ARGS: `K=V;K2=V2`. */
+  readonly args: string
+  readonly capabilityArgs: JsonObject
+  /** The result of the last plugin, in the configuration's version. */
+  readonly result: JsonObject | null
+}
+
+/** Names are validated before they come here: none holds a slash. */
+const fileOf = (cacheDir: string, { network, containerId, ifName }: CacheKey): string =>
+  join(cacheDir, 'results', `${network}-${containerId}-${ifName}`)
+
+/** Go prints maps with their keys sorted. */
+const sorted = (json: Json | undefined): Json | undefined => {
+  if (Array.isArray(json)) return json.map((item: Json) => sorted(item) ?? null)
+  if (!isObject(json)) return json
+  const entries = Object.entries(json as JsonObject).map(([key, value]) => [key, sorted(value)] as const)
+  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)))
+}
+
+const toPairs = (args: string): [string, string][] =>
+  args
+    .split(';')
+    .filter((pair) => pair !== '')
+    .map((pair) => {
+      const [key = '', ...value] = pair.split('=')
+      return [key, value.join('=')]
+    })
+
+const isEmpty = (json: JsonObject): boolean => Object.keys(json).length === 0
+
+/** As libcni prints it, byte for byte. */
+export const printCacheEntry = (entry: CacheEntry): string => {
+  const { containerId, config, ifName, network, netnsPath, args, capabilityArgs, result } = entry
+  return printJson(
+    {
+      kind: KIND,
+      containerId,
+      config: Buffer.from(config).toString('base64'),
+      ifName,
+      networkName: network,
+      netns: netnsPath || undefined,
+      cniArgs: args === '' ? undefined : toPairs(args),
+      capabilityArgs: isEmpty(capabilityArgs) ? undefined : sorted(capabilityArgs),
+      result: result === null || isEmpty(result) ? undefined : sorted(result),
+    },
+    0,
+  )
+}
+
+/** Keeps an attachment; the file is never seen half written. @throws Error where it can't be written */
+export const writeCache = (cacheDir: string, entry: CacheEntry): void => {
+  mkdirSync(join(cacheDir, 'results'), { recursive: true, mode: 0o700 })
+  // Not among the results: libcni takes every file there for an attachment.
+  const temporary = join(cacheDir, `.linkwright-${process.pid}-${process.hrtime.bigint()}`)
+  try {
+    writeFileSync(temporary, printCacheEntry(entry), { mode: 0o600, flag: 'wx' })
+    renameSync(temporary, fileOf(cacheDir, entry))
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw error
+  }
+}
+
+/** Forgets an attachment. What is not there is no error, nor is what can't be removed: as libcni has it. */
+export const removeCache = (cacheDir: string, key: CacheKey): void => {
+  try {
+    unlinkSync(fileOf(cacheDir, key))
+  } catch {
+    // The next ADD of the same attachment writes over it.
+  }
+}
+
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
+
+const parseEntry = (text: string): CacheEntry | null => {
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch {
+    return null
+  }
+  if (!isObject(json) || json.kind !== KIND) return null
+  const args = Array.isArray(json.cniArgs) ? json.cniArgs : []
+  return {
+    containerId: textOf(json.containerId),
+    ifName: textOf(json.ifName),
+    network: textOf(json.networkName),
+    config: Buffer.from(textOf(json.config), 'base64').toString(),
+    netnsPath: textOf(json.netns),
+    args: args
+      .filter((pair: unknown): pair is unknown[] => Array.isArray(pair))
+      .map(([key, value]) => `${textOf(key)}=${textOf(value)}`)
+      .join(';'),
+    capabilityArgs: isObject(json.capabilityArgs) ? (json.capabilityArgs as JsonObject) : {},
+    result: isObject(json.result) ? (json.result as JsonObject) : null,
+  }
+}
+
+/**
+ * The cached result of an attachment; null where there is none. A file of another kind is read as a bare result, which
+ * is what old versions of libcni wrote.
+ * @throws CniError code 7 where it is none
+ */
+export const readCachedResult = (cacheDir: string, key: CacheKey): Result | null => {
+  let text: string
+  try {
+    text = readFileSync(fileOf(cacheDir, key), 'utf8')
+  } catch {
+    return null
+  }
+  const entry = parseEntry(text)
+  if (entry) {
+    // Names with hyphens can share a file; the other's result must not pass for ours.
+    const ours =
+      entry.network === key.network && entry.containerId === key.containerId && entry.ifName === key.ifName
+    return ours && entry.result ? parseOwnResult(entry.result, '0.1.0') : null
+  }
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch {
+    json = undefined
+  }
+  return parseOwnResult(json, '0.1.0')
+}
+
+/** Every attachment in the cache that can be read, in the order of the files' names. */
+export const listCache = (cacheDir: string): CacheEntry[] => {
+  let names: string[]
+  try {
+    names = readdirSync(join(cacheDir, 'results')).sort()
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
+  return names.flatMap((name) => {
+    try {
+      const entry = parseEntry(readFileSync(join(cacheDir, 'results', name), 'utf8'))
+      return entry && entry.network !== '' && entry.ifName !== '' ? [entry] : []
+    } catch {
+      return []
+    }
+  })
+}
