@@ -65,6 +65,21 @@ export interface SysctlWrite {
   readonly value: string
 }
 
+/** flock(2): LOCK_SH and LOCK_EX. */
+const lockModes = { shared: 1, exclusive: 2 } as const
+export type LockMode = keyof typeof lockModes
+
+export interface LockOptions {
+  /** Milliseconds. */
+  readonly timeout: number
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface NetnsLock {
+  /** Safe to repeat. */
+  release(): void
+}
+
 /**
  * A network namespace. No thread of the program ever moves into it: sockets and sysctl files are opened in it by a
  * short-lived thread of the addon, and stay in it for life.
@@ -225,5 +240,54 @@ export class Netns {
         if (file !== undefined) closeSync(file)
       }
     })
+  }
+
+  /** The namespace opened once more: flock(2) locks belong to an open file, and everybody needs one of their own. */
+  #reopen(): Descriptor {
+    const path = this.#descriptor ? `/proc/self/fd/${this.#descriptor.fd}` : '/proc/thread-self/ns/net'
+    return binding().open(path, 0, 0)
+  }
+
+  /**
+   * An advisory lock on the namespace, for programs that agree on what it means. Leaves no file behind; ends with the
+   * process at the latest. Null where somebody holds it otherwise. Equivalent: `flock -n /run/netns/NAME`.
+   * @throws SystemError
+   */
+  tryLock(mode: LockMode): NetnsLock | null {
+    const file = this.#reopen()
+    if (binding().tryFlock(file, lockModes[mode])) return { release: () => file.close() }
+    file.close()
+    return null
+  }
+
+  /**
+   * The same, waiting for at most `timeout` milliseconds.
+   * @throws SystemError (ETIMEDOUT); the signal's reason
+   */
+  async lock(mode: LockMode, { timeout, signal }: LockOptions): Promise<NetnsLock> {
+    signal?.throwIfAborted()
+    const file = this.#reopen()
+    if (binding().tryFlock(file, lockModes[mode])) return { release: () => file.close() }
+    let giveUp: (reason: unknown) => void = () => {}
+    const gaveUp = new Promise<never>((_resolve, reject) => {
+      giveUp = reject
+    })
+    const abort = () => giveUp(signal?.reason)
+    const timer = setTimeout(
+      () => giveUp(Object.assign(new Error(`flock: not within ${timeout} ms`), { code: 'ETIMEDOUT' })),
+      timeout,
+    )
+    signal?.addEventListener('abort', abort, { once: true })
+    try {
+      await Promise.race([binding().flock(file, lockModes[mode]), gaveUp])
+      return { release: () => file.close() }
+    } catch (error) {
+      // A wait that goes on in the addon lets go of the lock as soon as it has it.
+      file.close()
+      throw error
+    } finally {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', abort)
+    }
   }
 }

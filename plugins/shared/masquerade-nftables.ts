@@ -92,13 +92,8 @@ const rulesFor = (addresses: readonly string[]): ReadonlyMap<string, readonly Pa
     }),
   )
 
-const inChain = (rules: readonly Rule[], { chain }: { chain: string }): Rule[] =>
-  rules.filter((rule) => rule.chain === chain)
-
-const isComplete = (rules: readonly Rule[]): boolean => {
-  const listed = inChain(rules, postrouting)
-  return listed.length === baseRules.length && baseRules.every((parts, i) => sameRule(listed[i]!, parts))
-}
+const isComplete = (listed: readonly Rule[]): boolean =>
+  listed.length === baseRules.length && baseRules.every((parts, i) => sameRule(listed[i]!, parts))
 
 /** Adding what exists changes nothing; flushing first makes two at the same time end with one set of rules. */
 const base = (): Operation[] => [
@@ -109,8 +104,9 @@ const base = (): Operation[] => [
   ...baseRules.map((rule) => addRule({ ...postrouting, rule })),
 ]
 
-const ownedBy = (rules: readonly Rule[], prefix: string): Rule[] =>
-  inChain(rules, checks).filter(({ comment }) => comment?.startsWith(prefix))
+/** Rules whose comment begins with `prefix`. */
+const owned = async (connection: Connection, prefix: string): Promise<Rule[]> =>
+  (await connection.run(listRules(checks))).filter(({ comment }) => comment?.startsWith(prefix))
 
 /**
  * Masquerades what the container sends out of its subnet, IPv4 and IPv6. Rules that the same attachment left behind go
@@ -124,17 +120,17 @@ export const addMasquerade = async (connection: Connection, options: Masquerade)
   const comment = masqueradeComment(options)
   const prefix = ownerHash(options)
   await update(connection, async () => {
-    const rules = await connection.run(listRules(table))
+    const complete = isComplete(await connection.run(listRules(postrouting)))
     const kept = new Set<readonly Part[]>()
     const stale: Rule[] = []
-    for (const rule of ownedBy(rules, prefix)) {
+    for (const rule of await owned(connection, prefix)) {
       const same =
         rule.comment === comment && wanted.find((parts) => !kept.has(parts) && sameRule(rule, parts))
       if (same) kept.add(same)
       else stale.push(rule)
     }
     return [
-      ...(isComplete(rules) ? [] : base()),
+      ...(complete ? [] : base()),
       ...stale.map(deleteRule),
       ...wanted.filter((parts) => !kept.has(parts)).map((rule) => addRule({ ...checks, rule, comment })),
     ]
@@ -148,9 +144,7 @@ export const addMasquerade = async (connection: Connection, options: Masquerade)
  */
 export const deleteMasquerade = async (connection: Connection, owner: MasqueradeOwner): Promise<void> => {
   const prefix = ownerHash(owner)
-  await update(connection, async () =>
-    ownedBy(await connection.run(listRules(checks)), prefix).map(deleteRule),
-  )
+  await update(connection, async () => (await owned(connection, prefix)).map(deleteRule))
 }
 
 /**
@@ -165,7 +159,7 @@ export const gcMasquerade = async (
   const hashes = new Set(valid.map((owner) => ownerHash({ ...owner, network })))
   const prefix = `${hash(network)}-`
   await update(connection, async () =>
-    ownedBy(await connection.run(listRules(checks)), prefix)
+    (await owned(connection, prefix))
       .filter(({ comment }) => !hashes.has(comment!.slice(0, prefix.length + 16)))
       .map(deleteRule),
   )
@@ -178,7 +172,6 @@ export const gcMasquerade = async (
 export const checkMasquerade = async (connection: Connection, options: Masquerade): Promise<string[]> => {
   const wanted = rulesFor(options.addresses)
   const comment = masqueradeComment(options)
-  const rules = await connection.run(listRules(table))
   const missing: string[] = []
   const chains = await connection.run(listChains(table))
   const { base: hooked } = chains.find(({ chain }) => chain === postrouting.chain) ?? {}
@@ -186,9 +179,9 @@ export const checkMasquerade = async (connection: Connection, options: Masquerad
     missing.push(
       `nftables: chain ${table.family} ${table.table} ${postrouting.chain} of type nat at hook postrouting`,
     )
-  else if (!isComplete(rules))
+  else if (!isComplete(await connection.run(listRules(postrouting))))
     missing.push(`nftables: the rules of chain ${table.family} ${table.table} ${postrouting.chain}`)
-  const own = ownedBy(rules, ownerHash(options))
+  const own = await owned(connection, ownerHash(options))
   for (const [address, parts] of wanted)
     if (!own.some((rule) => sameRule(rule, parts)))
       missing.push(

@@ -1,0 +1,134 @@
+/** CHECK of the bridge plugin: everything ADD has made, the host's side included. Changes nothing. */
+import type { Interface, Result } from '../../cni/types.ts'
+import { address, bridgeVlan, familyOf, type Link } from '../../netlink/index.ts'
+import {
+  checkConfiguration,
+  checkFailed,
+  checkLink,
+  containerInterface,
+  findLink,
+  requirePrevResult,
+} from '../shared/check.ts'
+import { notForwarding } from '../shared/forwarding.ts'
+import { missingMasquerade } from '../shared/masquerade.ts'
+import { checkSpoofCheck } from '../shared/spoof-check.ts'
+import type { BridgeAttachment } from './conf.ts'
+import { type Bridge, expectBridge } from './device.ts'
+import { planGateways } from './gateways.ts'
+import { vlanGatewayName, wantedVlans } from './vlan-port.ts'
+import { portVlans, wantsFiltering } from './vlans.ts'
+
+const onHost = (result: Result): readonly Interface[] =>
+  (result.interfaces ?? []).filter(({ sandbox }) => !sandbox)
+
+const findBridge = async ({ conf, host }: BridgeAttachment, result: Result): Promise<Bridge> => {
+  const listed = onHost(result).find(({ name }) => name === conf.bridge)
+  if (!listed) throw checkFailed(`the result lists no bridge ${conf.bridge}`)
+  // The MTU of a bridge follows its ports', the result's may be out of date.
+  const bridge = expectBridge(await checkLink(host, { ...listed, mtu: undefined }, 'bridge'))
+  if (!bridge.up) throw checkFailed(`bridge ${bridge.name} is down`)
+  if (conf.promiscMode && !bridge.flags.promisc)
+    throw checkFailed(`bridge ${bridge.name} is not in promiscuous mode, though promiscMode is set`)
+  if (wantsFiltering(conf) && !bridge.data?.vlanFiltering)
+    throw checkFailed(`bridge ${bridge.name} does not filter VLANs`)
+  return bridge
+}
+
+/** The host's end of the pair: the peer of the container's interface, a port of the bridge. */
+const findPort = async (
+  { host }: BridgeAttachment,
+  result: Result,
+  inside: Link,
+  bridge: Bridge,
+): Promise<Link> => {
+  for (const listed of onHost(result)) {
+    if (listed.name === bridge.name) continue
+    const found = await findLink(host, listed.name)
+    if (!found) throw checkFailed(`interface ${listed.name} of the result does not exist`)
+    if (found.kind !== 'veth' || found.index !== inside.link || found.link !== inside.index) continue
+    await checkLink(host, listed, 'veth')
+    if (found.master !== bridge.index)
+      throw checkFailed(`${found.name} is not a port of bridge ${bridge.name}`)
+    return found
+  }
+  throw checkFailed(`the result lists no interface on the host that is the peer of ${inside.name}`)
+}
+
+const checkPort = ({ conf }: BridgeAttachment, port: Link): void => {
+  const settings = port.portKind === 'bridge' ? port.portData : undefined
+  if ((settings?.hairpin ?? false) !== conf.hairpinMode)
+    throw checkFailed(
+      `hairpin mode of ${port.name} is ${settings?.hairpin}, hairpinMode is ${conf.hairpinMode}`,
+    )
+  if ((settings?.isolated ?? false) !== conf.portIsolation)
+    throw checkFailed(
+      `isolation of ${port.name} is ${settings?.isolated}, portIsolation is ${conf.portIsolation}`,
+    )
+  if (!conf.disableContainerInterface && port.operState !== 'up')
+    throw checkFailed(`bridge port in error state: ${port.operState}`)
+}
+
+const checkVlans = async ({ conf, host }: BridgeAttachment, port: Link): Promise<void> => {
+  const wanted = wantedVlans(portVlans(conf))
+  if (wanted.length === 0) return
+  const [found] = await host.run(bridgeVlan.list({ index: port.index }))
+  for (const { vid, last = vid, pvid = false } of wanted)
+    for (let id = vid; id <= last; id++) {
+      const have = found?.vlans.find((range) => range.vid <= id && id <= range.last)
+      if (!have || (pvid && !have.pvid))
+        throw checkFailed(`${port.name} does not carry VLAN ${id}${pvid ? ' untagged' : ''}`)
+    }
+}
+
+/** The gateway's addresses, and that the host forwards. */
+const checkGateway = async (
+  { conf, host, hostNetns }: BridgeAttachment,
+  result: Result,
+  bridge: Bridge,
+): Promise<void> => {
+  const { addresses } = planGateways(conf, result)
+  if (addresses.length === 0) return
+  const name = conf.vlan === 0 ? bridge.name : vlanGatewayName(bridge.name, conf.vlan)
+  const target = await findLink(host, name)
+  if (!target) throw checkFailed(`the gateway's interface ${name} does not exist`)
+  const present = await host.run(address.list({ index: target.index }))
+  for (const wanted of addresses)
+    if (!present.some((own) => own.address === wanted))
+      throw checkFailed(`${name} does not have the gateway's address ${wanted}`)
+  for (const family of notForwarding(hostNetns, addresses.map(familyOf)))
+    throw checkFailed(`the host does not forward IPv${family}`)
+}
+
+/** @throws CniError naming the first thing that is not as ADD left it */
+export const checkBridge = async (attachment: BridgeAttachment): Promise<void> => {
+  const { conf, ipam, container, hostNftables, containerId, ifName } = attachment
+  const result = requirePrevResult(attachment)
+  const bridge = await findBridge(attachment, result)
+  const { entry, index } = containerInterface(result, attachment)
+  const inside = await checkLink(container, entry, 'veth')
+  const port = await findPort(attachment, result, inside, bridge)
+  checkPort(attachment, port)
+  await checkVlans(attachment, port)
+  if (!conf.disableContainerInterface && !inside.up) throw checkFailed(`interface ${inside.name} is down`)
+  if (conf.macspoofchk) {
+    const [missing] = await checkSpoofCheck(hostNftables, {
+      containerId,
+      ifName,
+      hostInterface: port.name,
+      mac: entry.mac ?? inside.address,
+    })
+    if (missing) throw checkFailed(`MAC spoof check: missing ${missing}`)
+  }
+  if (!ipam) return
+  await ipam.check()
+  await checkConfiguration(container, inside, result, index)
+  await checkGateway(attachment, result, bridge)
+  if (conf.ipMasq) {
+    const own = (result.ips ?? []).filter((ip) => ip.interface === index)
+    const [missing] = await missingMasquerade(
+      attachment,
+      own.map((ip) => ip.address),
+    )
+    if (missing) throw checkFailed(`IP masquerade: missing ${missing}`)
+  }
+}

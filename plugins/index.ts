@@ -1,0 +1,13 @@
+/** All plugins: `import { bridge, plugins } from 'linkwright/plugins'`. */
+import type { Plugins } from '../cni/plugin.ts'
+import { ipamPlugins } from '../ipam/index.ts'
+import { bridge } from './bridge/index.ts'
+import { loopback } from './loopback.ts'
+
+export { bridge } from './bridge/index.ts'
+export { loopback } from './loopback.ts'
+
+/** Everything that runs in process, by its type; IPAM plugins included. */
+export const plugins: Plugins = new Map(
+  [bridge, loopback, ...ipamPlugins].map((plugin) => [plugin.type, plugin]),
+)

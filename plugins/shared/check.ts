@@ -1,0 +1,119 @@
+/** What CHECK looks at for every interface plugin: the interface, its addresses, its routes. */
+import { CniError } from '../../cni/error.ts'
+import type { Attachment } from '../../cni/plugin.ts'
+import type { Interface, Result } from '../../cni/types.ts'
+import {
+  address,
+  type Connection,
+  formatCidr,
+  isErrno,
+  type Link,
+  link,
+  parseCidr,
+  route,
+  sameMac,
+} from '../../netlink/index.ts'
+import { type InstalledRoute, installedRoutes } from './configure.ts'
+
+/** A CHECK that failed: what was found and what was expected. Code 999, as the Go plugins have it. */
+export const checkFailed = (msg: string, details?: string): CniError =>
+  new CniError({ code: 999, msg, details })
+
+/** The result of ADD. @throws CniError where the runtime did not pass it */
+export const requirePrevResult = ({ prevResult }: Pick<Attachment<unknown>, 'prevResult'>): Result => {
+  if (!prevResult)
+    throw new CniError({
+      code: 7,
+      msg: 'Required prevResult missing',
+      details: 'CHECK needs the result of ADD as prevResult',
+    })
+  return prevResult
+}
+
+/** A link by its name, or null. */
+export const findLink = async (connection: Connection, name: string): Promise<Link | null> => {
+  try {
+    return await connection.run(link.get(name))
+  } catch (error) {
+    if (isErrno(error, 'ENODEV')) return null
+    throw error
+  }
+}
+
+/**
+ * The link of an interface in the result, of the right kind and with its MAC.
+ * @throws CniError
+ */
+export const checkLink = async (
+  connection: Connection,
+  { name, mac, mtu }: Interface,
+  kind: string,
+): Promise<Link> => {
+  const found = await findLink(connection, name)
+  if (!found) throw checkFailed(`interface ${name} of the result does not exist`)
+  if (found.kind !== kind)
+    throw checkFailed(`interface ${name} is not a ${kind}`, `it is: ${found.kind ?? 'hardware'}`)
+  if (mac && !sameMac(mac, found.address))
+    throw checkFailed(`interface ${name} has MAC ${found.address}, the result says ${mac}`)
+  if (mtu && mtu !== found.mtu)
+    throw checkFailed(`interface ${name} has MTU ${found.mtu}, the result says ${mtu}`)
+  return found
+}
+
+/** The container's interface in the result. @throws CniError where it is not listed */
+export const containerInterface = (
+  result: Result,
+  { ifName, netnsPath }: Pick<Attachment<unknown>, 'ifName' | 'netnsPath'>,
+): { readonly entry: Interface; readonly index: number } => {
+  const index = (result.interfaces ?? []).findIndex(
+    ({ name, sandbox }) => name === ifName && sandbox === netnsPath,
+  )
+  const entry = result.interfaces?.[index]
+  if (!entry) throw checkFailed(`the result lists no interface ${ifName} in sandbox ${netnsPath}`)
+  return { entry, index }
+}
+
+const hasRoute = (found: readonly route.Route[], wanted: InstalledRoute): boolean =>
+  found.some(
+    (have) =>
+      have.dst === wanted.dst &&
+      (!wanted.gw || [have, ...have.nexthops].some(({ gateway }) => gateway === wanted.gw)) &&
+      (!wanted.priority || have.priority === wanted.priority) &&
+      (wanted.scope === undefined || address.scope.toNumber(have.scope) === wanted.scope) &&
+      (!wanted.mtu || have.metrics?.mtu === wanted.mtu) &&
+      (!wanted.advmss || have.metrics?.advmss === wanted.advmss),
+  )
+
+/**
+ * Every address and route of the result is in place on the container's interface.
+ * @throws CniError naming the first that is missing
+ */
+export const checkConfiguration = async (
+  connection: Connection,
+  found: Link,
+  result: Result,
+  interfaceIndex: number,
+): Promise<void> => {
+  const ips = (result.ips ?? []).filter((ip) => ip.interface === undefined || ip.interface === interfaceIndex)
+  const present = new Set(
+    (await connection.run(address.list({ index: found.index }))).map((own) => own.address),
+  )
+  for (const ip of ips) {
+    const parsed = parseCidr(ip.address)
+    if (!parsed || !present.has(formatCidr(parsed)))
+      throw checkFailed(
+        `address ${ip.address} is not on interface ${found.name}`,
+        `it has: ${[...present].join(', ')}`,
+      )
+  }
+  for (const wanted of installedRoutes(ips, result.routes ?? [])) {
+    const table = wanted.table || 254
+    const routes = await connection.run(route.list({ table, dst: wanted.dst })).catch((error: unknown) => {
+      // IPv4 has no such table as long as nothing is in it.
+      if (isErrno(error, 'ENOENT')) return []
+      throw error
+    })
+    if (!hasRoute(routes, wanted))
+      throw checkFailed(`route ${wanted.dst}${wanted.gw ? ` via ${wanted.gw}` : ''} is not in table ${table}`)
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * Addresses and routes of a result on the container's interface: what every interface plugin does after it has made
+ * its link. Everything goes as requests of one batch, and all of it goes away with the link.
+ */
+import { invalidConfig } from '../../cni/error.ts'
+import type { IpConfig, Route } from '../../cni/types.ts'
+import {
+  address,
+  familyOf,
+  formatCidr,
+  link,
+  network,
+  parseCidr,
+  type Request,
+  route,
+} from '../../netlink/index.ts'
+import type { Netns } from '../../netlink/netns.ts'
+
+export interface Configuration {
+  /** Index and name of the interface in the container. */
+  readonly index: number
+  readonly name: string
+  readonly ips: readonly IpConfig[]
+  readonly routes: readonly Route[]
+  /** Whether IPv6 addresses are to be probed before use. */
+  readonly dad: boolean
+}
+
+/** A destination as the kernel keeps it: host bits cleared. */
+const canonical = (dst: string): string => {
+  const parsed = parseCidr(dst)
+  if (!parsed)
+    throw invalidConfig(`route dst: expected an address with a prefix length, got ${JSON.stringify(dst)}`)
+  return formatCidr({ ip: network(parsed), prefix: parsed.prefix })
+}
+
+/** A route with its gateway filled in. */
+export interface InstalledRoute extends Route {
+  readonly dst: string
+}
+
+/**
+ * The routes as they are installed: without a gateway of their own they go over the first one of their family; exact
+ * repetitions are left out (the kernel would refuse them).
+ */
+export const installedRoutes = (ips: readonly IpConfig[], routes: readonly Route[]): InstalledRoute[] => {
+  const gateways = new Map<4 | 6, string>()
+  for (const { address: own, gateway } of ips)
+    if (gateway !== undefined && !gateways.has(familyOf(own))) gateways.set(familyOf(own), gateway)
+  const seen = new Set<string>()
+  return routes.flatMap((wanted) => {
+    const dst = canonical(wanted.dst)
+    const gw = wanted.gw ?? gateways.get(familyOf(dst))
+    const key = [dst, gw, wanted.priority ?? 0, wanted.table ?? 254].join(' ')
+    if (seen.has(key)) return []
+    seen.add(key)
+    return [{ ...wanted, dst, gw }]
+  })
+}
+
+/** Names of the scopes, for errors like `ip route` prints them. */
+const toRequest = (index: number, wanted: InstalledRoute): Request<void> =>
+  route.add({
+    dst: wanted.dst,
+    gateway: wanted.gw,
+    index,
+    // Several routes to one destination are wanted as the kernel makes them without NLM_F_EXCL: IPv6 ones join.
+    mode: 'create',
+    scope: wanted.scope ?? 'global',
+    priority: wanted.priority || undefined,
+    table: wanted.table || undefined,
+    metrics:
+      wanted.mtu || wanted.advmss
+        ? { mtu: wanted.mtu || undefined, advmss: wanted.advmss || undefined }
+        : undefined,
+  })
+
+/**
+ * The requests that give the interface its addresses, bring it up and install its routes, in that order: gratuitous
+ * ARP (`arp_notify`) goes out for addresses that are there when the interface comes up.
+ */
+export const configureRequests = ({ index, ips, routes, dad }: Configuration): Request<void>[] => [
+  link.set(index, { afSpec: { inet: { conf: { arpNotify: 1 } } } }),
+  ...ips.map(({ address: own }) =>
+    familyOf(own) === 4
+      ? address.add({ index, address: own, broadcast: 'auto' })
+      : address.add({ index, address: own, flags: dad ? {} : { nodad: true } }),
+  ),
+  link.set(index, { up: true }),
+  ...installedRoutes(ips, routes).map((wanted) => toRequest(index, wanted)),
+]
+
+/**
+ * The settings that IPv6 addresses of the interface need before it comes up.
+ * @throws Error where IPv6 addresses were given and the kernel does not let IPv6 be used
+ */
+export const prepareIpv6 = (netns: Netns, { name, ips, dad }: Configuration): void => {
+  const conf = `net/ipv6/conf/${name}`
+  const wishes = [
+    { name: `${conf}/accept_dad`, value: dad ? '1' : '0' },
+    ...(dad ? [{ name: `${conf}/enhanced_dad`, value: '1' }] : []),
+  ]
+  const needs = ips.some(({ address: own }) => familyOf(own) === 6)
+    ? [
+        { name: 'net/ipv6/conf/lo/disable_ipv6', value: '0' },
+        { name: `${conf}/disable_ipv6`, value: '0' },
+        { name: `${conf}/keep_addr_on_down`, value: '1' },
+      ]
+    : []
+  const outcomes = netns.writeSysctls([...needs, ...wishes])
+  for (const [i, need] of needs.entries()) {
+    const error = outcomes[i]
+    if (error)
+      throw new Error(
+        `an IPv6 address was assigned, but IPv6 can not be enabled: ${need.name}: ${error.message}`,
+        {
+          cause: error,
+        },
+      )
+  }
+  // accept_dad is a wish: a kernel without IPv6 has no such setting and needs none.
+}

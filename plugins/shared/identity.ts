@@ -1,0 +1,47 @@
+import { randomBytes } from 'node:crypto'
+import type { AttachmentId } from '../../cni/types.ts'
+import { link } from '../../netlink/index.ts'
+
+/** A name for the host's end of a veth pair: `veth` and 8 hex digits, as the Go plugins make it. */
+export const vethName = (): string => `veth${randomBytes(4).toString('hex')}`
+
+/**
+ * A random locally administered unicast MAC. Given at creation it is pinned (`addr_assign_type` NET_ADDR_SET): a
+ * bridge no longer follows its lowest port, and udev's MACAddressPolicy leaves the interface alone, so that the
+ * address in the result stays true.
+ */
+export const randomMac = (): string => {
+  const bytes = randomBytes(6)
+  bytes[0] = (bytes[0]! & 0xfe) | 0x02
+  return bytes.toString('hex').replace(/..(?!$)/g, '$&:')
+}
+
+/** Whether the kernel takes it as an interface's name. */
+export const isLinkName = (name: string): boolean => {
+  try {
+    link.checkName(name)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** IFALIASZ, linux/if.h, less the NUL. */
+const MAX_ALIAS = 255
+
+/**
+ * The alias of what stays on the host for an attachment: it tells an operator whose it is (`ip link`), and lets GC and
+ * a DEL that has lost the container's namespace find it. Undefined where it would not fit.
+ */
+export const ownerAlias = (network: string, { containerId, ifName }: AttachmentId): string | undefined => {
+  const alias = `linkwright:${network}/${containerId}/${ifName}`
+  return Buffer.byteLength(alias) > MAX_ALIAS ? undefined : alias
+}
+
+/** Whose a link with this alias is; undefined where it is not ours or of another network. */
+export const ownerOfAlias = (network: string, alias: string | undefined): AttachmentId | undefined => {
+  const prefix = `linkwright:${network}/`
+  if (!alias?.startsWith(prefix)) return undefined
+  const [containerId, ifName, ...more] = alias.slice(prefix.length).split('/')
+  return containerId && ifName && more.length === 0 ? { containerId, ifName } : undefined
+}
