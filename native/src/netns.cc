@@ -161,7 +161,7 @@ Napi::Value DeleteNamedNetns(const Napi::CallbackInfo& info) {
   struct statfs filesystem;
   if (statfs(path.c_str(), &filesystem) < 0) return arguments.Throw(LastFailure("statfs"));
   // Without a namespace on it, the file is what a creation that was killed half-way left. Any other mount is none
-  // of our business: unlink says EBUSY.
+  // of our business: unlink refuses it.
   if (filesystem.f_type == NSFS_MAGIC && umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) < 0 &&
       errno != EINVAL) {
     return arguments.Throw(LastFailure("umount2"));

@@ -163,7 +163,10 @@ Napi::Value Receive(const Napi::CallbackInfo& info) {
   message.msg_iovlen = 1;
   message.msg_control = control.data();
   message.msg_controllen = control.size();
-  const ssize_t received = Retry([&] { return recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC); });
+  const auto receive = [&](int flags) { return Retry([&] { return recvmsg(fd, &message, flags); }); };
+  ssize_t received = receive(MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  // Packet sockets pass no descriptors and refuse the flag for them.
+  if (received < 0 && errno == EINVAL) received = receive(MSG_DONTWAIT);
   const int number = received < 0 ? errno : 0;
   napi_value bytes = number ? nullptr : NewBytes(env, buffer.data, static_cast<size_t>(received));
   environment.ReturnBuffer(std::move(buffer));

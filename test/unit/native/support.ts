@@ -178,18 +178,15 @@ const getLink = Buffer.from([32, 0, 0, 0, 18, 0, 5, 0, 1, 0, 0, 0, 0, 0, 0, 0,
 const expecting = { firstSeq: 1, lastSeq: 1, expected: 1, abortSeq: -1, timeout: 5000 }
 `
 
-/** The arguments of a Node process that runs `source` (CommonJS, with `native` and the helpers above) and its
- * environment. */
-export const program = (source: string, flags: readonly string[] = []) => ({
-  args: [...flags, '-e', prelude + source],
-  env: { ...nodeEnv, ADDON: addonPath },
-})
+const nodeOptions = { env: { ...nodeEnv, ADDON: addonPath } }
 
-/** Runs `source` in a Node process of its own. */
-export const runProgram = (source: string, flags: readonly string[] = []): Promise<Finished> => {
-  const { args, env } = program(source, flags)
-  return run(process.execPath, args, { env })
-}
+/** Runs `source` (CommonJS, with `native` and the helpers above) in a Node process of its own. */
+export const runProgram = (source: string, flags: readonly string[] = []): Promise<Finished> =>
+  run(process.execPath, [...flags, '-e', prelude + source], nodeOptions)
+
+/** The same without the helpers: the main thread does not load the addon. Its path is `process.env.ADDON`. */
+export const runBare = (source: string): Promise<Finished> =>
+  run(process.execPath, ['-e', source], nodeOptions)
 
 /** Starts `source` in a worker thread; terminated at the end of the test. `data` is its `workerData`. */
 export const worker = (source: string, data: Record<string, unknown> = {}): Worker => {
