@@ -1,8 +1,18 @@
-import { chmodSync, copyFileSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { root } from './root.mjs'
 
+const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const cni = join(root, 'dist/cni')
 const cli = join(root, 'dist/cli')
 
@@ -44,7 +54,11 @@ const bundle = async (entry, outfile) => {
     minifyWhitespace: true,
     legalComments: 'none',
     // CommonJS has no import.meta. The addon lies beside the bundle, or above bin/ where links were copied as files.
-    define: { 'import.meta.url': '__importMetaUrl', __LINKWRIGHT_ADDON__: '__addon' },
+    define: {
+      'import.meta.url': '__importMetaUrl',
+      __LINKWRIGHT_ADDON__: '__addon',
+      __LINKWRIGHT_VERSION__: JSON.stringify(version),
+    },
     banner: {
       js: [
         shebang(),

@@ -11,6 +11,10 @@ const network = (name: 'add' | 'del' | 'check' | 'status' | 'gc') => async (): P
 
 /** Every command, in the order of the help. */
 export const commands: Readonly<Record<string, Entry>> = {
+  demo: {
+    summary: 'make two real attachments on throwaway namespaces, ping, and remove them',
+    load: async () => (await import('./demo/index.ts')).demo as Command,
+  },
   add: { summary: 'attach a namespace to a network', load: network('add') },
   del: { summary: 'detach it again', load: network('del') },
   check: { summary: 'check that an attachment is as it was made', load: network('check') },
