@@ -55,7 +55,7 @@ export class CniArgs {
     if (lower === '0' || lower === 'false' || !this.#strict) return false
     throw new CniError({
       code: codes.invalidEnvironment,
-      msg: `ARGS: error parsing value of pair "IgnoreUnknown=${value}": boolean unmarshal error: invalid input ${value}`,
+      msg: `ARGS: error parsing value of pair "IgnoreUnknown=${value}": boolean unmarshal error: invalid input ${lower}`,
     })
   }
 }

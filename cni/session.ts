@@ -148,13 +148,16 @@ export class Session {
   }
 }
 
+/** What opening says where there is no namespace (any more); the last is for sockets and devices. */
+const noNamespace = ['ENOENT', 'ENOTDIR', 'ESRCH', 'ENXIO'] as const
+
 /** A namespace, or why it is gone: nothing is there, or what a reboot left in its place. */
 const openNetns = (path: string): Netns | unknown => {
   if (path === '') return null
   try {
     return Netns.open(path)
   } catch (error) {
-    if (error instanceof NotANamespaceError || isErrno(error, 'ENOENT', 'ENOTDIR', 'ESRCH')) return error
+    if (error instanceof NotANamespaceError || isErrno(error, ...noNamespace)) return error
     throw new CniError({
       code: codes.invalidNetns,
       msg: `failed to open netns ${JSON.stringify(path)}: ${messageOf(error)}`,
