@@ -22,6 +22,7 @@ export {
 export { checkContainerId, checkIfName, checkNetworkName, type Environment } from './environment.ts'
 export { CniError, type CniErrorOptions, codes, invalidConfig } from './error.ts'
 export type { Exec, ExecCallOptions, Executed } from './exec.ts'
+export { type OpenHost, openHost } from './host.ts'
 export type { Ipam } from './ipam.ts'
 export { printJson } from './json.ts'
 export { jsonSchema } from './json-schema.ts'

@@ -7,6 +7,12 @@ import type { Exec } from './exec.ts'
 import type { Clock, Logger, Plugins } from './plugin.ts'
 import { UndoStack } from './undo.ts'
 
+/** What stays open of the host's namespace. */
+export interface HostConnections {
+  readonly rtnetlink: Connection
+  readonly nftables: Connection
+}
+
 /** Where plugins run, and what they are given there: the same for many operations. */
 export interface Host {
   /** What runs in process. Other types are executed from CNI_PATH. */
@@ -18,6 +24,8 @@ export interface Host {
   /** Default: silence. */
   readonly log?: Logger | undefined
   readonly clock?: Clock | undefined
+  /** Connections to the host's namespace that outlive an operation; see `openHost`. Default: opened for each. */
+  readonly connections?: HostConnections | undefined
   /** What executed programs get besides the `CNI_*` variables; PATH finds them. Default: nothing. */
   readonly environment?: Readonly<Record<string, string>> | undefined
 }
@@ -113,11 +121,12 @@ export class Session {
   }
 
   get rtnetlink(): Connection {
-    this.#rtnetlink ??= this.#connect(this.hostNetns)
+    this.#rtnetlink ??= this.host.connections?.rtnetlink.guarded(this.guard) ?? this.#connect(this.hostNetns)
     return this.#rtnetlink
   }
   get nftables(): Connection {
-    this.#nftables ??= this.#connect(this.hostNetns, NETLINK_NETFILTER)
+    this.#nftables ??=
+      this.host.connections?.nftables.guarded(this.guard) ?? this.#connect(this.hostNetns, NETLINK_NETFILTER)
     return this.#nftables
   }
   /** @throws CniError code 8 when the namespace is gone */
@@ -141,8 +150,10 @@ export class Session {
 
   /** Closes every handle. An open one would keep the container's namespace alive. */
   close(): void {
-    this.#rtnetlink?.close()
-    this.#nftables?.close()
+    if (!this.host.connections) {
+      this.#rtnetlink?.close()
+      this.#nftables?.close()
+    }
     this.#container?.close()
     this.netns?.close()
   }

@@ -28,31 +28,48 @@ export interface ConnectionOptions {
   readonly transport?: Transport | undefined
 }
 
+/** A socket, and the one exchange at a time that goes over it. */
+interface Channel {
+  readonly socket: Descriptor
+  readonly sync: boolean
+  readonly timeout: number
+  readonly transport: Transport
+  seq: number
+  last: Promise<unknown> | undefined
+}
+
 /**
  * A netlink socket, bound for life to the namespace it was opened in, and the requests that go over it: one datagram
  * at a time, in the order of the calls. It keeps its namespace alive, so close it promptly.
  */
 export class Connection {
-  readonly #socket: Descriptor
-  readonly #sync: boolean
-  readonly #timeout: number
-  readonly #transport: Transport
+  #channel: Channel
   readonly #guard: (() => void) | undefined
-  #seq = 1
-  #last: Promise<unknown> | undefined
 
   /** Takes over a netlink socket; `Netns.connect` opens one. */
   constructor(socket: Descriptor, options: ConnectionOptions = {}) {
-    this.#socket = socket
-    this.#sync = options.sync ?? false
-    this.#timeout = options.timeout ?? DEFAULT_TIMEOUT
-    this.#transport = options.transport ?? binding()
+    this.#channel = {
+      socket,
+      sync: options.sync ?? false,
+      timeout: options.timeout ?? DEFAULT_TIMEOUT,
+      transport: options.transport ?? binding(),
+      seq: 1,
+      last: undefined,
+    }
     this.#guard = options.guard
+  }
+
+  /** The same socket, and the same queue before it, for a user with a guard of its own. */
+  guarded(guard: () => void): Connection {
+    const { socket, transport } = this.#channel
+    const view = new Connection(socket, { guard, transport })
+    view.#channel = this.#channel
+    return view
   }
 
   /** Safe to repeat. */
   close(): void {
-    this.#socket.close()
+    this.#channel.socket.close()
   }
   [Symbol.dispose](): void {
     this.close()
@@ -112,9 +129,10 @@ export class Connection {
 
   /** @internal Sequence numbers for `count` messages. */
   takeSeq(count: number): number {
-    if (this.#seq + count > 0x7fff_ffff) this.#seq = 1
-    const first = this.#seq
-    this.#seq += count
+    const channel = this.#channel
+    if (channel.seq + count > 0x7fff_ffff) channel.seq = 1
+    const first = channel.seq
+    channel.seq += count
     return first
   }
 
@@ -128,15 +146,16 @@ export class Connection {
     ) => Promise<T>,
   ): Promise<T> {
     this.#guard?.()
-    const turn = (this.#last ?? Promise.resolve()).then(() =>
-      use((datagram, options) => {
-        const all = { ...options, timeout: this.#timeout }
-        return this.#sync
-          ? this.#transport.transactSync(this.#socket, datagram, all)
-          : this.#transport.transact(this.#socket, datagram, all)
-      }),
+    const channel = this.#channel
+    const { socket, sync, timeout, transport } = channel
+    const turn = (channel.last ?? Promise.resolve()).then(() =>
+      use((datagram, options) =>
+        sync
+          ? transport.transactSync(socket, datagram, { ...options, timeout })
+          : transport.transact(socket, datagram, { ...options, timeout }),
+      ),
     )
-    this.#last = turn.catch(() => {})
+    channel.last = turn.catch(() => {})
     return turn
   }
 }

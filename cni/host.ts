@@ -1,0 +1,44 @@
+import type { Connection } from '../netlink/connection.ts'
+import { NETLINK_NETFILTER, Netns } from '../netlink/netns.ts'
+import type { Host } from './session.ts'
+
+/** A host for many operations. */
+export interface OpenHost extends Host, Disposable {
+  /** Ends its connections. Safe to repeat. */
+  close(): void
+}
+
+/**
+ * A host whose connections stay open over many operations: `using host = openHost({ plugins })`. Besides opening them
+ * each time it saves the kernel's clean-up after the last user of a rule set: closing an nf_tables socket waits for
+ * the rules that were deleted before (some milliseconds, Linux 6.18).
+ */
+export const openHost = (options: Host): OpenHost => {
+  const netns = options.hostNetns ?? Netns.current()
+  const opened: Connection[] = []
+  const connect = (protocol?: number): Connection => {
+    const connection = netns.connect({ protocol, sync: options.sync })
+    opened.push(connection)
+    return connection
+  }
+  let rtnetlink: Connection | undefined
+  let nftables: Connection | undefined
+  const close = (): void => {
+    for (const connection of opened) connection.close()
+  }
+  return {
+    ...options,
+    connections: {
+      get rtnetlink() {
+        rtnetlink ??= connect()
+        return rtnetlink
+      },
+      get nftables() {
+        nftables ??= connect(NETLINK_NETFILTER)
+        return nftables
+      },
+    },
+    close,
+    [Symbol.dispose]: close,
+  }
+}
