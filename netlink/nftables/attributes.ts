@@ -5,7 +5,7 @@ import { policyCode } from './constants.ts'
 import { data, expression, expressionList } from './expressions.ts'
 
 /** `struct nfgenmsg`. Answers carry the low 16 bits of the rule set's generation in `resId`. */
-const nfgenmsg = struct({ family: 'u8', version: 'u8', resId: 'be16' })
+export const nfgenmsg = struct({ family: 'u8', version: 'u8', resId: 'be16' })
 
 /** The layout of one kind of nf_tables message. */
 export interface NfLayout<T extends Rows> {
@@ -19,7 +19,10 @@ export interface NfMessage<L> {
   readonly attributes: L extends NfLayout<infer T> ? Attributes<T> : never
 }
 
-const layout = <T extends Rows>(attributes: Table<T>): NfLayout<T> => ({ header: nfgenmsg, attributes })
+export const layout = <T extends Rows>(attributes: Table<T>): NfLayout<T> => ({
+  header: nfgenmsg,
+  attributes,
+})
 
 /** Bits of a table's `flags`. */
 export const TABLE_F = { dormant: 1, owner: 2 } as const
@@ -58,20 +61,20 @@ export const chainLayout = layout(
   }),
 )
 
-const rule = {
-  table: [1, string],
-  chain: [2, string],
-  handle: [3, be64],
-  compat: [5, bytes],
-  position: [6, be64],
-  userdata: [7, bytes],
-  id: [9, be32],
-  positionId: [10, be32],
-  chainId: [11, be32],
-} as const
-export const ruleLayout = layout(table({ ...rule, expressions: [4, expressionList] }))
-/** The same with the expressions left as bytes: most rules of a list are only looked at for their comment. */
-export const ruleSummaryLayout = layout(table({ ...rule, expressions: [4, bytes] }))
+export const ruleLayout = layout(
+  table({
+    table: [1, string],
+    chain: [2, string],
+    handle: [3, be64],
+    expressions: [4, expressionList],
+    compat: [5, bytes],
+    position: [6, be64],
+    userdata: [7, bytes],
+    id: [9, be32],
+    positionId: [10, be32],
+    chainId: [11, be32],
+  }),
+)
 
 /** Bits of a set's `flags`, `enum nft_set_flags`. */
 export const SET_F = {

@@ -1,5 +1,5 @@
 /** Whether a rule in the kernel is the one we would write. */
-import type { Expression } from './expressions.ts'
+import { type Expression, NAT_RANGE } from './expressions.ts'
 import type { Rule } from './rule.ts'
 import { expressionsOf, type Part } from './rules/context.ts'
 
@@ -15,6 +15,7 @@ const isDefault = (name: string, value: unknown, all: Attributes): boolean =>
   value === 0 ||
   value === undefined ||
   value === 'bool' ||
+  (name === 'level' && value === 'warn') ||
   // The end of a range of addresses or ports equals its start where there is none.
   value === all[startOf[name] ?? '']
 
@@ -40,6 +41,19 @@ const sameAttributes = (wanted: Attributes, listed: Attributes): boolean => {
   return true
 }
 
+/** Address translation: the flags that follow from the registers, which the kernel sets by itself. */
+const translates = new Set(['nat', 'masq', 'redir'])
+const impliedFlags = NAT_RANGE.mapIps | NAT_RANGE.protoSpecified
+
+const attributesOf = (expression: Expression): Attributes => {
+  const data = (expression.data ?? {}) as Attributes
+  if ('raw' in expression) return { ...data, raw: expression.raw }
+  const { flags } = data
+  return translates.has(expression.kind) && typeof flags === 'number'
+    ? { ...data, flags: flags & ~impliedFlags }
+    : data
+}
+
 /** What counts changes with every packet. */
 const moving = new Set(['counter', 'quota'])
 
@@ -50,10 +64,7 @@ export const sameExpressions = (wanted: readonly Expression[], listed: readonly 
     const other = listed[i]!
     if (expression.kind !== other.kind) return false
     if (moving.has(expression.kind)) return true
-    return sameAttributes(
-      { ...(expression.data as Attributes), raw: 'raw' in expression ? expression.raw : undefined },
-      { ...(other.data as Attributes), raw: 'raw' in other ? other.raw : undefined },
-    )
+    return sameAttributes(attributesOf(expression), attributesOf(other))
   })
 
 /**

@@ -16,8 +16,8 @@ export interface DataType {
   readonly id: number
   /** Bytes. */
   readonly size: number
-  /** Byte order of the value in packets and sets; strings count as host order, as nft has it. */
-  readonly order: 'big' | 'host'
+  /** Byte order of the value in packets and sets; nft counts strings as host order, and some single bytes as none. */
+  readonly order: 'big' | 'host' | 'none'
   /** Throws RangeError for what is no value of the type. */
   encode(value: Scalar): Uint8Array
   /** The usual text form; names where there are any. */
@@ -41,7 +41,7 @@ const integer = (
   name: string,
   id: number,
   size: 1 | 2 | 4,
-  order: 'big' | 'host',
+  order: DataType['order'],
   names: Readonly<Record<string, number>> = {},
   print: (number: number) => string = String,
 ): DataType => {
@@ -196,7 +196,7 @@ const routeTypes = {
 
 /** The types by nft's names. */
 export const dataTypes = {
-  nf_proto: integer('nf_proto', 2, 1, 'host', { ipv4: 2, ipv6: 10 }),
+  nf_proto: integer('nf_proto', 2, 1, 'none', { ipv4: 2, ipv6: 10 }),
   ipv4_addr: address('ipv4_addr', 7, 4),
   ipv6_addr: address('ipv6_addr', 8, 16),
   ether_addr: macAddress,
@@ -209,21 +209,21 @@ export const dataTypes = {
     hex(4),
   ),
   arp_op: integer('arp_op', 11, 2, 'big', { request: 1, reply: 2 }),
-  inet_proto: integer('inet_proto', 12, 1, 'big', protocols),
+  inet_proto: integer('inet_proto', 12, 1, 'none', protocols),
   inet_service: integer('inet_service', 13, 2, 'big'),
   icmp_type: integer('icmp_type', 14, 1, 'big', icmpTypes),
-  tcp_flag: integer('tcp_flag', 15, 1, 'host', tcpFlags, hex(2)),
+  tcp_flag: integer('tcp_flag', 15, 1, 'big', tcpFlags, hex(2)),
   mark: integer('mark', 19, 4, 'host', {}, hex(8)),
   iface_index: integer('iface_index', 20, 4, 'host'),
   iface_type: integer('iface_type', 21, 2, 'host', { ether: 1, ppp: 512, loopback: 772 }),
   ct_state: integer('ct_state', 26, 4, 'host', ctStates, hex(8)),
-  ct_dir: integer('ct_dir', 27, 1, 'host', { original: 0, reply: 1 }),
+  ct_dir: integer('ct_dir', 27, 1, 'none', { original: 0, reply: 1 }),
   ct_status: integer('ct_status', 28, 4, 'host', ctStatuses, hex(8)),
   icmpv6_type: integer('icmpv6_type', 29, 1, 'big', icmpv6Types),
   pkt_type: integer('pkt_type', 31, 1, 'host', { host: 0, broadcast: 1, multicast: 2, other: 3 }),
   devgroup: integer('devgroup', 35, 4, 'host', { default: 0 }),
   fib_addrtype: integer('fib_addrtype', 38, 4, 'host', routeTypes),
-  boolean: integer('boolean', 39, 1, 'host', { missing: 0, exists: 1 }),
+  boolean: integer('boolean', 39, 4, 'host', { missing: 0, exists: 1 }),
   ifname: interfaceName,
 } as const satisfies Record<string, DataType>
 export type DataTypeName = keyof typeof dataTypes

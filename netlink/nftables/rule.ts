@@ -1,7 +1,9 @@
 /** Rules: what a chain does with packets, in order. */
-import { Reader } from '../codec/reader.ts'
+import { MalformedError, Reader } from '../codec/reader.ts'
+import { string } from '../codec/types.ts'
+import { align } from '../codec/writer.ts'
 import { dump, type Request } from '../request.ts'
-import { ruleLayout, ruleSummaryLayout } from './attributes.ts'
+import { nfgenmsg, ruleLayout } from './attributes.ts'
 import type { ChainRef } from './chain.ts'
 import { type Family, familyName, NFT_MSG } from './constants.ts'
 import { type Expression, expressionList } from './expressions.ts'
@@ -42,8 +44,9 @@ const put = (
           attributes: {
             table,
             chain,
-            ...place,
+            handle: place.handle,
             expressions: built.expressions(ids),
+            position: place.position,
             userdata: commentUserdata(options.comment),
           },
         }),
@@ -88,8 +91,72 @@ export interface Rule extends ChainRef {
   readonly comment: string | undefined
   /** Decoded when first read. */
   readonly expressions: readonly Expression[]
-  /** The expressions as bytes: equal for equal rules of one kernel, counters apart. */
+  /** The expressions as bytes. */
   readonly raw: Uint8Array
+}
+
+/** `NFTA_RULE_*` numbers that a {@link ListedRule} reads. */
+const {
+  table: TABLE,
+  chain: CHAIN,
+  handle: HANDLE,
+  expressions: EXPRESSIONS,
+  userdata: USERDATA,
+} = ruleLayout.attributes.rows
+const nothing = new Reader(new Uint8Array())
+
+/**
+ * A rule that is decoded as far as it is looked at. Hosts have thousands, and of most only the comment is read: this
+ * takes a tenth of what the tables take.
+ */
+class ListedRule implements Rule {
+  readonly family: Family
+  readonly #message: Reader
+  /** Offset and end of each attribute's payload, by its number. */
+  readonly #places: number[] = []
+  #expressions: readonly Expression[] | undefined
+
+  constructor(family: Family, message: Reader) {
+    this.family = family
+    this.#message = message
+    let offset = nfgenmsg.size
+    while (offset + 4 <= message.length) {
+      const length = message.u16(offset)
+      if (length < 4 || offset + length > message.length)
+        throw new MalformedError(`attribute of length ${length} at offset ${offset} of ${message.length}`)
+      const type = message.u16(offset + 2) & 0x3fff
+      if (type <= USERDATA[0]) {
+        this.#places[type * 2] = offset + 4
+        this.#places[type * 2 + 1] = offset + length
+      }
+      offset += align(length)
+    }
+  }
+
+  #payload(type: number): Reader {
+    const start = this.#places[type * 2]
+    return start === undefined ? nothing : this.#message.slice(start, this.#places[type * 2 + 1])
+  }
+
+  get table(): string {
+    return string.read(this.#payload(TABLE[0]))
+  }
+  get chain(): string {
+    return string.read(this.#payload(CHAIN[0]))
+  }
+  get handle(): bigint {
+    return this.#payload(HANDLE[0]).be64()
+  }
+  get comment(): string | undefined {
+    return readComment(this.#payload(USERDATA[0]).bytes)
+  }
+  get raw(): Uint8Array {
+    return this.#payload(EXPRESSIONS[0]).bytes
+  }
+  get expressions(): readonly Expression[] {
+    this.#expressions ??= expressionList.read(this.#payload(EXPRESSIONS[0]))
+    return this.#expressions
+  }
 }
 
 /**
@@ -98,35 +165,23 @@ export interface Rule extends ChainRef {
  */
 export const listRules = (
   filter: { family?: Family; table?: string; chain?: string } = {},
-): Request<Rule[]> =>
-  dump(
-    ruleSummaryLayout,
+): Request<Rule[]> => ({
+  ...dump(
+    ruleLayout,
     {
       op: ['list rules', filter.family, filter.table, filter.chain].filter(Boolean).join(' '),
       type: NFT_MSG.getRule,
       header: familyHeader(filter.family),
       attributes: { table: filter.table, chain: filter.chain },
     },
-    ({ family, attributes }): Rule | undefined => {
-      const name = familyName(family)
-      const { table, chain } = attributes
-      if (name === undefined || table === undefined || chain === undefined) return undefined
-      const raw = attributes.expressions ?? new Uint8Array()
-      let decoded: readonly Expression[] | undefined
-      return {
-        family: name,
-        table,
-        chain,
-        handle: attributes.handle ?? 0n,
-        comment: readComment(attributes.userdata),
-        raw,
-        get expressions() {
-          decoded ??= expressionList.read(new Reader(raw))
-          return decoded
-        },
-      }
-    },
-  )
+    () => undefined,
+  ),
+  read: (messages) =>
+    messages.flatMap(({ payload }) => {
+      const family = familyName(payload.u8())
+      return family === undefined ? [] : new ListedRule(family, payload)
+    }),
+})
 
 /** The chain that a rule jumps or goes to, if it does. */
 export const jumpTarget = ({ expressions }: Pick<Rule, 'expressions'>): string | undefined => {

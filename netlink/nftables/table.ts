@@ -1,8 +1,8 @@
 /** Tables: the outermost container, one name space a family. */
-import { dump, get, type Request } from '../request.ts'
+import { dump, get, NLM_F, type Request } from '../request.ts'
 import { type NfMessage, TABLE_F, tableLayout } from './attributes.ts'
 import { type Family, familyName, NFT_MSG } from './constants.ts'
-import { familyHeader, type Operation, operation, verbFlags } from './operation.ts'
+import { familyHeader, type Operation, operation } from './operation.ts'
 import { commentUserdata, readComment } from './userdata.ts'
 
 /** What names a table. */
@@ -22,7 +22,8 @@ const add = (verb: 'add' | 'create', { family, table, comment, dormant }: TableO
   operation(tableLayout, {
     op: `${verb} table ${family} ${table}`,
     type: NFT_MSG.newTable,
-    flags: verbFlags[verb],
+    // nft does not set NLM_F_CREATE here, and the kernel does not ask for it.
+    flags: verb === 'create' ? NLM_F.excl : 0,
     family,
     attributes: { table, flags: dormant ? TABLE_F.dormant : 0, userdata: commentUserdata(comment) },
   })

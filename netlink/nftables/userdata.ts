@@ -73,7 +73,8 @@ export const readComment = (userdata: Uint8Array | undefined, type = 0): string 
     const end = at + 2 + length
     if (end > userdata.length) return undefined
     if (userdata[at] === type && length > 0 && userdata[end - 1] === 0)
-      return decoder.decode(userdata.subarray(at + 2, end - 1))
+      // Faster than a TextDecoder for what is so short, and every rule of a list passes here.
+      return Buffer.from(userdata.buffer, userdata.byteOffset + at + 2, length - 1).toString()
     at = end
   }
   return undefined

@@ -9,7 +9,7 @@ import type { Family } from '../constants.ts'
 import { REG_1 } from '../constants.ts'
 import { dataTypes } from '../datatypes.ts'
 import type { Expression } from '../expressions.ts'
-import type { SetContent } from '../set-messages.ts'
+import type { SetContent } from '../set-values.ts'
 import { joinPayloads } from './join.ts'
 
 /** One match or statement of a rule. */

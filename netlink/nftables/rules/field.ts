@@ -188,7 +188,7 @@ export const fib = (
     require: nothing,
     load: (dreg) => ({
       kind: 'fib',
-      data: { dreg, result: result === 'present' ? 'oif' : result, flags },
+      data: { flags, result: result === 'present' ? 'oif' : result, dreg },
     }),
   }
 }

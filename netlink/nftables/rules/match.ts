@@ -7,7 +7,7 @@ import { network, parseCidr } from '../../ip.ts'
 import { REG_1 } from '../constants.ts'
 import { ctStates, ctStatuses, dataTypes, type Scalar } from '../datatypes.ts'
 import type { Expression } from '../expressions.ts'
-import { intervalsOf, type SetContent } from '../set-messages.ts'
+import { intervalsOf, type SetContent } from '../set-values.ts'
 import type { Part, RuleContext } from './context.ts'
 import { type Field, fib, fields, loadConcat } from './field.ts'
 
@@ -33,12 +33,13 @@ const compare = (op: 'eq' | 'neq' | 'lte' | 'gte', value: Uint8Array): Expressio
   kind: 'cmp',
   data: { sreg: REG_1, op, data: { value } },
 })
-const mask = (bits: Uint8Array): Expression => ({
+/** nft names the operation only where a person has written `&`. */
+const mask = (bits: Uint8Array, written = false): Expression => ({
   kind: 'bitwise',
   data: {
     sreg: REG_1,
     dreg: REG_1,
-    op: 'bool',
+    ...(written && { op: 'bool' }),
     len: bits.length,
     mask: { value: bits },
     xor: { value: new Uint8Array(bits.length) },
@@ -92,6 +93,8 @@ const matchRange = (rule: RuleContext, field: Field, { from, to }: Range, op: Op
 
 const anonymousSet = (field: Field, values: readonly Scalar[]): SetContent => {
   if (values.length === 0) throw new RangeError(`${field.name}: an empty set matches nothing`)
+  if (field.type.name === 'ifname' && values.some((value) => String(value).endsWith('*')))
+    throw new RangeError(`${field.name}: a set takes whole names only`)
   return intervalsOf({ key: [field.type], elements: values.map((value) => ({ key: value })) })
 }
 
@@ -152,7 +155,7 @@ const masked =
     field.require(rule)
     rule.match(
       field.load(REG_1),
-      mask(field.type.encode(bitmask)),
+      mask(field.type.encode(bitmask), true),
       compare(cmpOp(op), field.type.encode(value)),
     )
   }

@@ -30,10 +30,10 @@ export const goto = (chain: string): Part => verdict('goto', chain)
 export const counter =
   ({ packets = 0n, bytes = 0n }: { packets?: bigint; bytes?: bigint } = {}): Part =>
   (rule) =>
-    rule.statement({ kind: 'counter', data: { packets, bytes } })
+    rule.statement({ kind: 'counter', data: { bytes, packets } })
 
 /** `notrack`: no connection tracking; prerouting and output, before it starts (priority raw) */
-export const notrack = (): Part => (rule) => rule.statement({ kind: 'notrack', data: {} })
+export const notrack = (): Part => (rule) => rule.statement({ kind: 'notrack' })
 
 /** `log [prefix "…"] [level …]`, or to a listener of nfnetlink_log with `group` */
 export const log =
