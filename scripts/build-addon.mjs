@@ -40,9 +40,10 @@ const build = () => {
   const nodeGyp = createRequire(import.meta.url).resolve('node-gyp/bin/node-gyp.js')
   const started = new Date()
   // `configure` keeps object files of sources that did not change; `build` alone would not see a new source.
-  const steps = existsSync(join(root, 'build/Makefile')) && !process.argv.includes('--force')
-    ? ['configure', 'build']
-    : ['rebuild']
+  const steps =
+    existsSync(join(root, 'build/Makefile')) && !process.argv.includes('--force')
+      ? ['configure', 'build']
+      : ['rebuild']
   for (const step of steps) {
     const args = [nodeGyp, step, '--release', `--nodedir=${headerPrefix()}`, '--loglevel=warn', '--jobs=2']
     const { status, signal, error } = spawnSync(process.execPath, args, {

@@ -13,8 +13,7 @@ void Export(Napi::Object exports, const char* name) {
 }
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
-  auto* environment = new Environment;
-  environment->env = env;
+  auto* environment = new Environment(env);
   const auto finalize = [](napi_env, void* data, void*) { delete static_cast<Environment*>(data); };
   napi_set_instance_data(env, environment, finalize, nullptr);
   napi_create_reference(env, DefineDescriptor(env), 1, &environment->descriptor_class);

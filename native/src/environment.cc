@@ -6,6 +6,11 @@
 
 namespace linkwright {
 
+Environment::~Environment() {
+  napi_delete_reference(env, descriptor_class);
+  napi_delete_reference(env, watch_class);
+}
+
 Environment& Environment::Of(napi_env env) {
   void* data = nullptr;
   napi_get_instance_data(env, &data);

@@ -58,6 +58,8 @@ class Listener {
 
 class Environment {
  public:
+  explicit Environment(napi_env owner) : env(owner) {}
+  ~Environment();
   static Environment& Of(napi_env env);
 
   // A Descriptor object; null (with the descriptor closed) when the environment is ending.
@@ -70,7 +72,7 @@ class Environment {
   Failure Listen(std::shared_ptr<Listener> listener, uint64_t* id);
   void Forget(uint64_t id) { listeners_.erase(id); }
 
-  napi_env env = nullptr;
+  const napi_env env;
   napi_ref descriptor_class = nullptr;
   napi_ref watch_class = nullptr;
   std::shared_ptr<Mailbox> mailbox = std::make_shared<Mailbox>();

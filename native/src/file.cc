@@ -2,7 +2,7 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
-#include <cstring>
+#include <algorithm>
 
 #include "arguments.h"
 #include "environment.h"
@@ -72,10 +72,10 @@ Napi::Value Ioctl(const Napi::CallbackInfo& info) {
   // The kernel trusts the caller about the size of what a request reads and writes. No request encodes more than
   // 16383 bytes, so a copy with room for that keeps a short buffer from becoming a write past its end.
   std::vector<uint8_t> copy(bytes.size() + (1 << _IOC_SIZEBITS));
-  std::memcpy(copy.data(), bytes.data(), bytes.size());
+  std::ranges::copy(bytes, copy.begin());
   const int result = ioctl(fd, request, copy.data());
   if (result < 0) return arguments.Throw(LastFailure("ioctl"));
-  std::memcpy(bytes.data(), copy.data(), bytes.size());
+  std::copy_n(copy.begin(), bytes.size(), bytes.begin());
   return Napi::Number::New(info.Env(), result);
 }
 

@@ -72,6 +72,7 @@ class PendingLock final : public Listener, public Dependent, public std::enable_
     descriptor_.Detach(this);
     handle_->closed = true;
     Lock(handle_->fd.get(), LOCK_UN);
+    napi_delete_reference(environment_.env, descriptor_object_);
   }
 
  private:

@@ -29,7 +29,8 @@ struct Address {
       return;
     }
     size = static_cast<socklen_t>(bytes.size());
-    std::memcpy(&storage, bytes.data(), bytes.size());
+    // Not memcpy: the bytes of an empty Uint8Array are a null pointer.
+    std::ranges::copy(bytes, reinterpret_cast<uint8_t*>(&storage));
   }
 
   sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }

@@ -45,10 +45,8 @@ class Watch final : public Listener, public Dependent, public std::enable_shared
 
   void DescriptorClosed() override {
     Unref();
-    open_ = false;
     environment_.poller.Remove(fd_);
-    napi_delete_reference(environment_.env, callback_);
-    napi_delete_reference(environment_.env, descriptor_object_);
+    Release();
     // May destroy this.
     environment_.Forget(id_);
   }
@@ -72,11 +70,17 @@ class Watch final : public Listener, public Dependent, public std::enable_shared
   }
 
   void Abandon() override {
-    open_ = referenced_ = false;
     descriptor_.Detach(this);
+    Release();
   }
 
  private:
+  void Release() {
+    open_ = referenced_ = false;
+    napi_delete_reference(environment_.env, callback_);
+    napi_delete_reference(environment_.env, descriptor_object_);
+  }
+
   Environment& environment_;
   Descriptor& descriptor_;
   const uint32_t events_;

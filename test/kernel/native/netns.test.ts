@@ -34,6 +34,7 @@ import {
   runProgram,
   SOCK_RAW,
   socket,
+  unseenEnv,
 } from '../../unit/native/support.ts'
 
 const O_RDWR = 2
@@ -160,10 +161,10 @@ describe('createNetns', () => {
 
 describe('named namespaces', () => {
   /** Runs `source` on a host whose /run is its own. */
-  const onHost = async (host: Space, source: string): Promise<string> => {
+  const onHost = async (host: Space, source: string, env = nodeEnv): Promise<string> => {
     const prelude = `const native = require(${JSON.stringify(addonPath)})
       const attempt = (call) => { try { return call() } catch (error) { return error.message } }\n`
-    return (await host.must(process.execPath, ['-e', prelude + source], { env: nodeEnv })).trim()
+    return (await host.must(process.execPath, ['-e', prelude + source], { env })).trim()
   }
   const name = (path: string) => JSON.stringify(path)
 
@@ -266,6 +267,7 @@ describe('named namespaces', () => {
        require('node:fs').writeFileSync('/run/file', '')
        console.log(attempt(() => native.createNamedNetns('/run/file/blue')))
        console.log(attempt(() => native.createNamedNetns('/run/netns/' + 'x'.repeat(256))))`,
+      unseenEnv,
     )
     expect(said.split('\n')).toEqual(['open: ENOENT false', 'open: ENOTDIR', 'open: ENAMETOOLONG'])
   })
@@ -320,7 +322,7 @@ describe('where threads can not be made', () => {
           console.log(await attempt(() => native.flock(second, 2)))
         })()`,
       ],
-      { env: nodeEnv },
+      { env: unseenEnv },
     )
     expect(stderr).toBe('')
     expect(stdout.trim().split('\n')).toEqual(new Array(4).fill('pthread_create: EAGAIN'))

@@ -165,6 +165,12 @@ const sanitizerEnv = Object.fromEntries(
 /** Environment of a Node process that loads the addon. */
 export const nodeEnv: Record<string, string> = { ...plainEnv, ...sanitizerEnv }
 
+/** The same for a process that the leak checker can't look into. */
+export const unseenEnv: Record<string, string> = {
+  ...nodeEnv,
+  ...(nodeEnv.ASAN_OPTIONS && { ASAN_OPTIONS: `${nodeEnv.ASAN_OPTIONS}:detect_leaks=0` }),
+}
+
 const prelude = `
 const native = require(process.env.ADDON ?? require('node:worker_threads').workerData.addon)
 const open = (domain, type, protocol = 0, netns = null) => {
