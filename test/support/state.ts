@@ -75,6 +75,8 @@ const substitutions = (links: readonly Link[], keepMacs: boolean): Substitution[
     [...macs].forEach((mac, i) => {
       found.push([linkLocal(mac), `LL#${i + 1}`], [mac, `MAC#${i + 1}`])
       found.push([`33:33:ff:${mac.slice(9)}`, `GROUP#${i + 1}`])
+      // As iproute2 prints a bridge's id: without leading zeros.
+      found.push([mac.replace(/\b0/g, ''), `MAC#${i + 1}`])
     })
   return found
 }

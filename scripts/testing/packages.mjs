@@ -1,0 +1,83 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
+
+const namespaces = ['iproute2', 'iptables', 'nftables', 'iputils-ping', 'util-linux']
+
+/** The Debian packages that each group of tests runs, and where nothing else will do. The one list of them. */
+export const packagesOf = {
+  kernel: namespaces,
+  conformance: [...namespaces, 'containernetworking-plugins'],
+  e2e: [...namespaces, 'containernetworking-plugins', 'containerd', 'runc', 'busybox-static'],
+  'stock-kernel': [
+    ...namespaces,
+    'containernetworking-plugins',
+    ...['qemu-system-x86', 'linux-image-amd64', 'busybox-static', 'cpio', 'kmod', 'xz-utils'],
+  ],
+}
+
+const has = (program) => spawnSync(program, ['--version'], { stdio: 'ignore' }).error === undefined
+
+const missing = (packages) => {
+  if (!has('dpkg-query')) return packages
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg's own placeholders
+  const format = '${Package} ${db:Status-Status}\n'
+  const { stdout } = spawnSync('dpkg-query', ['-W', '-f', format, ...packages], { encoding: 'utf8' })
+  const installed = new Set(stdout.split('\n').filter((line) => line.endsWith(' installed')))
+  return packages.filter((name) => !installed.has(`${name} installed`))
+}
+
+const apt = (...args) => {
+  const { status } = spawnSync('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=600', ...args], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', NEEDRESTART_SUSPEND: '1' },
+  })
+  return status === 0
+}
+
+/**
+ * Debian starts a daemon as it installs it, unless this script says no. The tests start their own, and nothing is to
+ * be left running on the machine.
+ */
+const withoutServices = (work) => {
+  const policy = '/usr/sbin/policy-rc.d'
+  if (existsSync(policy)) return work()
+  writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755, flag: 'wx' })
+  try {
+    return work()
+  } finally {
+    rmSync(policy, { force: true })
+  }
+}
+
+const install = (packages) =>
+  withoutServices(() => {
+    const args = ['install', '--yes', '--no-install-recommends', ...packages]
+    // The lists may be missing or too old: an index that names files which the mirror has replaced.
+    return apt(...args) || (apt('update') && apt(...args))
+  })
+
+/**
+ * Installs what `groups` need, where this is allowed and possible.
+ * @returns for each group that can't run, why not; and whether an installation was tried and failed
+ */
+export const ensurePackages = (groups) => {
+  const needed = [...new Set(groups.flatMap((group) => packagesOf[group] ?? []))]
+  let absent = missing(needed)
+  if (absent.length === 0) return { leftOut: new Map(), failed: false }
+  let reason = null
+  if (!has('apt-get')) reason = 'there is no apt-get here'
+  else if (process.getuid() !== 0) reason = 'only root may install'
+  let failed = false
+  if (!reason) {
+    console.log(`installing ${absent.join(' ')}`)
+    failed = !install(absent)
+    if (failed) reason = 'apt-get failed'
+    absent = missing(needed)
+  }
+  const leftOut = new Map()
+  for (const group of groups) {
+    const lacking = (packagesOf[group] ?? []).filter((name) => absent.includes(name))
+    if (lacking.length > 0) leftOut.set(group, `${lacking.join(', ')} not installed: ${reason}`)
+  }
+  return { leftOut, failed }
+}
