@@ -164,6 +164,7 @@ const lifetimes = ({ validLifetime, preferredLifetime }: AddressOptions) => {
 const setRequest = (verb: string, flags: number, options: AddressOptions): Request<void> => {
   const { own, header, attributes } = locate(options)
   const isLoopback = own.family === 4 && own.cidr.ip[0] === 127
+  const flagBits = packFlags(addressFlags, options.flags ?? {})
   const automatic =
     own.family === 4 && header.prefixLength < 31
       ? formatIp(broadcast({ ...own.cidr, prefix: header.prefixLength }))
@@ -172,11 +173,16 @@ const setRequest = (verb: string, flags: number, options: AddressOptions): Reque
     op: `${verb} address ${options.address} of link ${options.index}`,
     type: RTM_NEWADDR,
     flags,
-    header: { ...header, scope: scope.toNumber(options.scope ?? (isLoopback ? 'host' : 'global')) },
+    header: {
+      ...header,
+      // IFA_FLAGS, where it is given, is the whole truth.
+      flags: flagBits > 0xff ? 0 : flagBits,
+      scope: scope.toNumber(options.scope ?? (isLoopback ? 'host' : 'global')),
+    },
     attributes: {
       ...attributes,
       broadcast: options.broadcast === 'auto' ? automatic : options.broadcast,
-      flags: options.flags && packFlags(addressFlags, options.flags),
+      flags: flagBits > 0xff ? flagBits : undefined,
       cacheinfo: lifetimes(options),
       rtPriority: options.metric,
       proto: options.protocol,

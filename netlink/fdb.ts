@@ -1,14 +1,12 @@
 /** Forwarding entries of bridges and VXLAN links: behind which port, or host, a MAC address is. */
 import type { UnknownAttribute } from './codec/table.ts'
-import { type Choice, type Flags, packFlags, unpackFlags } from './codec/values.ts'
+import { type Choice, chooser, type Flags, packFlags, unpackFlags } from './codec/values.ts'
 import { AF_BRIDGE } from './family.ts'
 import {
   type NeighbourAttributes,
   type NeighbourHeader,
   neighbourFlags,
   neighbourLayout,
-  type neighbourStates,
-  state,
 } from './neighbour.ts'
 import { change, dump, NLM_F, type Request } from './request.ts'
 
@@ -16,14 +14,27 @@ const RTM_NEWNEIGH = 28
 const RTM_DELNEIGH = 29
 const RTM_GETNEIGH = 30
 
+const NUD_NOARP = 0x40
+
+/** What `NUD_*` bits mean of a forwarding entry, in the words of `bridge fdb`; others stay numbers. */
+export const fdbStates = {
+  /** The host's own address. */
+  permanent: 0x80,
+  /** Does not age. VXLAN links want NUD_REACHABLE with NUD_NOARP, bridges do not mind. */
+  static: 0x42,
+  /** Learned, or as if; ages. */
+  dynamic: 0x02,
+  stale: 0x04,
+} as const
+const state = chooser(fdbStates)
+
 /** A forwarding entry. */
 export interface FdbEntry {
   /** Index of the port, or of the link itself. */
   readonly index: number
   /** MAC address. */
   readonly address: string
-  /** permanent: the host's own; noarp: static, does not age; reachable, stale: learned. */
-  readonly state: Choice<typeof neighbourStates>
+  readonly state: Choice<typeof fdbStates>
   readonly flags: { readonly [K in keyof typeof neighbourFlags]: boolean }
   readonly vlan: number | undefined
   /** Index of the bridge. */
@@ -44,7 +55,7 @@ export const toFdbEntry = (
   return {
     index: header.index,
     address: attributes.lladdr,
-    state: state.fromNumber(header.state),
+    state: header.state === NUD_NOARP ? 'static' : state.fromNumber(header.state),
     flags: unpackFlags(neighbourFlags, header.flags),
     vlan: attributes.vlan,
     master: attributes.master,
@@ -73,8 +84,8 @@ export interface FdbRef {
 
 /** An entry to be set. */
 export interface FdbOptions extends FdbRef {
-  /** permanent: the host's own (the default); noarp: static; reachable: as if learned, ages. */
-  readonly state?: Choice<typeof neighbourStates> | undefined
+  /** Default: permanent. */
+  readonly state?: Choice<typeof fdbStates> | undefined
 }
 
 const request = (verb: string, type: number, flags: number, options: FdbOptions): Request<void> =>

@@ -133,8 +133,8 @@ const routeRequest = (verb: string, rtm: number, flags: number, options: RouteOp
       dstLength: dst.length,
       srcLength: src?.length,
       tos: options.tos,
-      // What does not fit into the header's byte goes by RTA_TABLE, which wins.
-      table: id < 256 ? id : 252,
+      // What does not fit into the header's byte goes by RTA_TABLE.
+      table: id < 256 ? id : 0,
       protocol: protocol.toNumber(options.protocol ?? (deleting ? 'unspec' : 'boot')),
       scope: scope.toNumber(options.scope ?? defaultScope(options, deleting)),
       type: type.toNumber(options.type ?? (deleting ? 'unspec' : 'unicast')),

@@ -204,7 +204,7 @@ const ruleRequest = (verb: 'add' | 'delete', options: RuleOptions): Request<void
       dstLength: to?.length,
       srcLength: from?.length,
       tos: options.tos,
-      table: id < 256 ? id : 252,
+      table: id < 256 ? id : 0,
       action: act,
       flags: options.invert ? FIB_RULE_INVERT : 0,
     },

@@ -43,6 +43,7 @@ export const table = <const T extends Rows>(rows: T): Table<T> => {
   const byType = new Map(
     entries.map(([name, row]) => [row[0], { name, codec: row[1], multi: row[2] === 'multi' }]),
   )
+  const byName = new Map(entries)
   const writeOne = (writer: Writer, type: number, name: string, codec: Codec<unknown>, value: unknown) => {
     writer.attribute(codec.nested ? type | NLA_F_NESTED : type, name, () => {
       try {
@@ -65,7 +66,7 @@ export const table = <const T extends Rows>(rows: T): Table<T> => {
             writer.attribute(type, `#${type}`, () => writer.put(payload))
           continue
         }
-        const row = rows[name]
+        const row = byName.get(name)
         if (!row) throw new RangeError(`no attribute is called ${JSON.stringify(name)}`)
         const [type, codec, multi] = row
         if (multi)

@@ -1,0 +1,156 @@
+import { describe, expect, it } from 'vitest'
+import { addressLayout } from '../../../netlink/address.ts'
+import { address, Connection, link, NetlinkError } from '../../../netlink/index.ts'
+import { linkLayout } from '../../../netlink/link/layout.ts'
+import { FakeKernel, fakeObject } from '../../support/fake-kernel.ts'
+
+const RTM_NEWLINK = 16
+const RTM_GETLINK = 18
+const RTM_NEWADDR = 20
+const RTM_GETADDR = 22
+
+const eth0 = fakeObject(RTM_NEWLINK, linkLayout, { index: 2, flags: 1 }, { ifname: 'eth0', mtu: 1500 })
+
+describe('a connection', () => {
+  it('runs one request', async () => {
+    const kernel = new FakeKernel({ [RTM_GETLINK]: () => ({ objects: [eth0] }) })
+    const found = await kernel.connect().run(link.get('eth0'))
+    expect(found).toMatchObject({ index: 2, name: 'eth0', mtu: 1500, up: true, kind: undefined })
+    expect(kernel.requests[0]!.as(linkLayout).attributes).toEqual({ ifname: 'eth0', extMask: 8 })
+  })
+
+  it('throws what the kernel refuses', async () => {
+    const kernel = new FakeKernel({ [RTM_NEWLINK]: () => ({ errno: 17, message: 'taken', offset: 32 }) })
+    await expect(kernel.connect().run(link.add({ name: 'x', kind: 'dummy' }))).rejects.toMatchObject({
+      name: 'NetlinkError',
+      code: 'EEXIST',
+      kernelMessage: 'taken',
+      attribute: 'ifname',
+    })
+  })
+
+  it('sends a batch in one datagram and gives each its outcome', async () => {
+    const kernel = new FakeKernel({
+      [RTM_NEWLINK]: ({ count }) => (count === 1 ? { errno: 16 } : undefined),
+      [RTM_GETLINK]: () => ({ objects: [eth0] }),
+    })
+    const [first, second, third] = await kernel
+      .connect()
+      .batch([link.set(2, { up: true }), link.set(3, { up: true }), link.get(2)])
+    expect(kernel.datagrams).toBe(1)
+    expect(first).toEqual({ ok: true, value: undefined })
+    expect(second).toMatchObject({ ok: false, error: { code: 'EBUSY', op: 'set link 3 (up)' } })
+    expect(third).toMatchObject({ ok: true, value: { name: 'eth0' } })
+  })
+
+  it('cuts a very long batch into several datagrams', async () => {
+    const kernel = new FakeKernel({ [RTM_NEWLINK]: () => undefined })
+    const many = Array.from({ length: 1100 }, (_, i) => link.set(i + 1, { up: true }))
+    const outcomes = await kernel.connect().batch(many)
+    expect(outcomes).toHaveLength(1100)
+    expect(outcomes.every(({ ok }) => ok)).toBe(true)
+    expect(kernel.datagrams).toBe(3)
+  })
+
+  it('sends nothing of a batch in which a value is out of range', async () => {
+    const kernel = new FakeKernel({ [RTM_NEWLINK]: () => undefined })
+    const many = Array.from({ length: 600 }, () => link.set(1, { up: true }))
+    await expect(kernel.connect().batch([...many, link.set(1, { mtu: -1 })])).rejects.toThrow(RangeError)
+    expect(kernel.datagrams).toBe(0)
+  })
+
+  it('lets no dump share a datagram', async () => {
+    const kernel = new FakeKernel({ [RTM_GETADDR]: () => ({ objects: [] }) })
+    const conn = kernel.connect()
+    await expect(conn.batch([address.list(), link.set(1, { up: true })])).rejects.toThrow(RangeError)
+    expect(await conn.batch([address.list()])).toEqual([{ ok: true, value: [] }])
+  })
+
+  it('asks again when a dump was interrupted, and gives up some time', async () => {
+    const one = fakeObject(
+      RTM_NEWADDR,
+      addressLayout,
+      { family: 2, prefixLength: 24, index: 2 },
+      { local: '10.0.0.1' },
+    )
+    const kernel = new FakeKernel({
+      [RTM_GETADDR]: ({ count }) => ({ objects: [one], interrupted: count < 3 }),
+    })
+    expect(await kernel.connect().run(address.list())).toMatchObject([{ address: '10.0.0.1/24' }])
+    expect(kernel.requests).toHaveLength(4)
+    const stormy = new FakeKernel({ [RTM_GETADDR]: () => ({ objects: [one], interrupted: true }) })
+    await expect(stormy.connect().run(address.list())).rejects.toMatchObject({ code: 'EINTR' })
+    expect(stormy.requests.length).toBeLessThan(100)
+  })
+
+  it('has one exchange under way at a time, in the order of the calls', async () => {
+    const order: string[] = []
+    let running = 0
+    const kernel = new FakeKernel({ [RTM_NEWLINK]: () => undefined })
+    const slow = {
+      transact: async (socket: unknown, datagram: Uint8Array) => {
+        expect(++running).toBe(1)
+        await new Promise((resolve) => setImmediate(resolve))
+        running--
+        order.push(String(kernel.requests.length))
+        return kernel.transact(socket, datagram)
+      },
+      transactSync: () => {
+        throw new Error('not this way')
+      },
+    }
+    const queued = new Connection({ fd: 3, close: () => {} }, { transport: slow })
+    await Promise.all([1, 2, 3].map((index) => queued.run(link.set(index, { up: true }))))
+    expect(kernel.requests.map((request) => request.as(linkLayout).index)).toEqual([1, 2, 3])
+    expect(new Set(kernel.requests.map(({ seq }) => seq)).size).toBe(3)
+    expect(order).toHaveLength(3)
+  })
+
+  it('goes on after an exchange that failed', async () => {
+    const kernel = new FakeKernel({ [RTM_NEWLINK]: () => undefined })
+    let broken = true
+    const conn = new Connection(
+      { fd: 3, close: () => {} },
+      {
+        transport: {
+          transact: async (socket, datagram) => {
+            if (broken) throw new Error('cable cut')
+            return kernel.transact(socket, datagram)
+          },
+          transactSync: () => new Uint8Array(),
+        },
+      },
+    )
+    await expect(conn.run(link.set(1, { up: true }))).rejects.toThrow('cable cut')
+    broken = false
+    await conn.run(link.set(1, { up: true }))
+  })
+
+  it('asks its guard before it sends', async () => {
+    const kernel = new FakeKernel({ [RTM_NEWLINK]: () => undefined })
+    let allowed = true
+    const conn = kernel.connect({
+      guard: () => {
+        if (!allowed) throw new Error('aborted')
+      },
+    })
+    await conn.run(link.set(1, { up: true }))
+    allowed = false
+    await expect(conn.run(link.set(1, { up: true }))).rejects.toThrow('aborted')
+    await expect(conn.batch([link.set(1, { up: true })])).rejects.toThrow('aborted')
+    expect(kernel.requests).toHaveLength(1)
+  })
+
+  it('runs on the calling thread where that is asked for', async () => {
+    const kernel = new FakeKernel({ [RTM_NEWLINK]: () => ({ errno: 1 }) })
+    const conn = kernel.connect({ sync: true })
+    await expect(conn.run(link.set(1, { up: true }))).rejects.toBeInstanceOf(NetlinkError)
+  })
+
+  it('wraps its sequence numbers before they become negative', () => {
+    const conn = new FakeKernel({}).connect()
+    expect(conn.takeSeq(0x7fff_fff0)).toBe(1)
+    expect(conn.takeSeq(100)).toBe(1)
+    expect(conn.takeSeq(1)).toBe(101)
+  })
+})
