@@ -1,0 +1,51 @@
+import { accessSync, constants, existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { CniError, codes } from '../../cni/error.ts'
+import { parseAddress } from '../address.ts'
+import { ioError, isGone } from '../files.ts'
+import { isAssignable, type RangeSet, setContains, showSet } from '../ranges.ts'
+import { isLeftOver, list } from './scan.ts'
+
+const notAvailable = (msg: string, details: string): CniError =>
+  new CniError({ code: codes.notAvailable, msg, details })
+
+/** @throws CniError code 50 where a directory can't be made or written in */
+export const checkWritable = (dir: string): void => {
+  let place = dir
+  while (!existsSync(place) && dirname(place) !== place) place = dirname(place)
+  try {
+    accessSync(place, constants.W_OK | constants.X_OK)
+  } catch (error) {
+    throw notAvailable(ioError(error, place).msg, `reservations are kept in ${dir}`)
+  }
+}
+
+/** @throws CniError code 50 where a range set has no free address */
+export const checkFree = async (dir: string, sets: readonly RangeSet[]): Promise<void> => {
+  let names: readonly string[]
+  try {
+    names = (await list(dir)).map(({ name }) => name)
+  } catch (error) {
+    if (isGone(error)) return
+    throw ioError(error, dir)
+  }
+  const { describePool } = await import('../ip-num.ts')
+  for (const set of sets) {
+    const pool = describePool(set)
+    // Addresses are counted by their files, of which there are never many, though a range can have 2^64.
+    if (pool.size > BigInt(names.length)) continue
+    const used = names.filter((name) => {
+      const address = parseAddress(name)
+      return address !== null && setContains(set, address) && isAssigned(set, address.value)
+    })
+    if (pool.size <= BigInt(used.length) && !used.some((name) => isLeftOver(dir, name)))
+      throw notAvailable(
+        `no IP addresses available in range set: ${showSet(set)}`,
+        `${pool.text}; reservations are in ${join(dir)}`,
+      )
+  }
+}
+
+/** Not the gateway of the range that it lies in: one that was requested before it was a gateway takes no room. */
+const isAssigned = (set: RangeSet, value: bigint): boolean =>
+  set.some((range) => value >= range.start && value <= range.end && isAssignable(range, value))

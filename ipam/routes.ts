@@ -1,0 +1,10 @@
+import type { Route } from '../cni/types.ts'
+import { canonicalCidr, canonicalIp } from './address.ts'
+
+/** Routes of a configuration for its result: addresses in Go's spelling, all the rest as it came. */
+export const canonicalRoutes = (routes: readonly Route[] | undefined): readonly Route[] | undefined =>
+  routes?.map(({ dst, gw, ...rest }) => ({
+    dst: canonicalCidr(dst) ?? dst,
+    ...(gw && { gw: canonicalIp(gw) ?? gw }),
+    ...rest,
+  }))
