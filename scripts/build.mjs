@@ -99,12 +99,17 @@ const build = async () => {
   const start = performance.now()
   rmSync(stamp, { force: true })
   const failure = buildLibrary()
-  // While the layers are being written: what is not there yet is left out.
-  const has = (path) => existsSync(join(root, path))
-  const types = has('cli/cni.ts') && has('plugins/index.ts') ? await bundleCni() : []
-  if (has('cli/linkwright.ts')) await bundleCli()
+  const types = await bundleCni()
+  await bundleCli()
   if (failure) throw failure
-  const made = types.map((type) => `cni/bin/${type}`)
+  const made = [
+    'lib/index.js',
+    'lib/native/linkwright.node',
+    'cli/linkwright.cjs',
+    'cli/linkwright.node',
+    'cni/linkwright.node',
+    ...types.map((type) => `cni/bin/${type}`),
+  ]
   writeFileSync(stamp, [wanted, ...made].join('\n'))
   console.log(`built dist/ in ${Math.round(performance.now() - start)} ms: ${types.join(' ')}`)
 }

@@ -84,17 +84,11 @@ export const copyAddon = (folder) =>
     copyFileSync(join(root, 'build/Release/linkwright.node'), path),
   )
 
-/** Types of every plugin and IPAM plugin, as the built library exports them. */
+/** Types of every plugin and IPAM plugin, as the built library has them. */
 const types = async () => {
-  const found = new Set()
-  const look = (value) => {
-    if (value instanceof Map) for (const inner of value.values()) look(inner)
-    else if (typeof value?.type === 'string' && typeof value.add === 'function') found.add(value.type)
-  }
-  for (const layer of ['ipam', 'plugins'])
-    Object.values(await import(pathToFileURL(join(root, `dist/lib/${layer}/index.js`)).href)).forEach(look)
-  if (found.size === 0) throw new Error('the built library exports no plugin')
-  return [...found].sort()
+  const { plugins } = await import(pathToFileURL(join(root, 'dist/lib/plugins/index.js')).href)
+  if (plugins.size === 0) throw new Error('the built library has no plugin')
+  return [...plugins.keys()].sort()
 }
 
 /** The CNI executable and `bin/<type>`, which are links to it: it learns from its own name what it is asked to be. */
@@ -102,14 +96,11 @@ export const bundleCni = async () => {
   await bundle('cli/cni.ts', join(cni, 'linkwright-cni.cjs'))
   // Links that were copied as files have no .cjs at their end.
   replace(join(cni, 'package.json'), (path) => writeFileSync(path, '{"type":"commonjs"}\n'))
-  const bin = join(cni, 'bin')
-  const next = `${bin}.${process.pid}`
-  rmSync(next, { recursive: true, force: true })
-  mkdirSync(next)
   const names = await types()
-  for (const type of names) symlinkSync('../linkwright-cni.cjs', join(next, type))
+  const bin = join(cni, 'bin')
   rmSync(bin, { recursive: true, force: true })
-  renameSync(next, bin)
+  mkdirSync(bin)
+  for (const type of names) symlinkSync('../linkwright-cni.cjs', join(bin, type))
   return names
 }
 
