@@ -5,9 +5,9 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isObject } from './fold.ts'
-import { printJson } from './json.ts'
+import { printJson, sortKeys } from './json.ts'
 import { parseOwnResult } from './result.ts'
-import type { AttachmentId, Json, JsonObject, Result } from './types.ts'
+import type { AttachmentId, JsonObject, Result } from './types.ts'
 
 /** Where libcni keeps its cache unless told otherwise. */
 export const defaultCacheDir = '/var/lib/cni'
@@ -35,14 +35,6 @@ export interface CacheEntry extends CacheKey {
 const fileOf = (cacheDir: string, { network, containerId, ifName }: CacheKey): string =>
   join(cacheDir, 'results', `${network}-${containerId}-${ifName}`)
 
-/** Go prints maps with their keys sorted. */
-const sorted = (json: Json | undefined): Json | undefined => {
-  if (Array.isArray(json)) return json.map((item: Json) => sorted(item) ?? null)
-  if (!isObject(json)) return json
-  const entries = Object.entries(json as JsonObject).map(([key, value]) => [key, sorted(value)] as const)
-  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)))
-}
-
 const toPairs = (args: string): [string, string][] =>
   args
     .split(';')
@@ -66,8 +58,8 @@ export const printCacheEntry = (entry: CacheEntry): string => {
       networkName: network,
       netns: netnsPath || undefined,
       cniArgs: args === '' ? undefined : toPairs(args),
-      capabilityArgs: isEmpty(capabilityArgs) ? undefined : sorted(capabilityArgs),
-      result: result === null || isEmpty(result) ? undefined : sorted(result),
+      capabilityArgs: isEmpty(capabilityArgs) ? undefined : sortKeys(capabilityArgs),
+      result: result === null || isEmpty(result) ? undefined : sortKeys(result),
     },
     0,
   )

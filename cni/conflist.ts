@@ -4,7 +4,7 @@ import { basename, dirname, extname, join } from 'node:path'
 import { checkNetworkName } from './environment.ts'
 import { CniError, codes, invalidConfig } from './error.ts'
 import { isObject, lookup } from './fold.ts'
-import { goString, printJson } from './json.ts'
+import { goString, printJson, sortKeys } from './json.ts'
 import type { JsonObject } from './types.ts'
 import { compareVersions, currentVersion } from './version.ts'
 
@@ -155,7 +155,7 @@ export const parseSingleConf = (text: string): NetworkConf => {
     disableCheck: false,
     disableGC: false,
     plugins: [plugin],
-    text: printJson({ cniVersion, name, plugins: [json] }, 0),
+    text: printJson({ cniVersion, name, plugins: [sortKeys(json)] }, 0),
   }
 }
 

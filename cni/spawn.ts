@@ -13,8 +13,6 @@ const DEFAULT_TIMEOUT = 30_000
 const MAX_OUTPUT = 16 << 20
 /** Milliseconds between asking a program to end and ending it. */
 const GRACE = 2_000
-/** A program that is being written can't be executed yet (ETXTBSY); milliseconds until that is an error. */
-const BUSY_LIMIT = 6_000
 
 const systemError = (code: string, message: string): Error => Object.assign(new Error(message), { code })
 
@@ -122,8 +120,12 @@ const isBusy = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && error.code === 'ETXTBSY'
 const wasBusy = ({ status, stderr }: Executed): boolean => status === 126 && stderr.includes('Text file busy')
 
-const patiently = async (attempt: () => Promise<Executed>, entered: boolean): Promise<Executed> => {
-  const limit = performance.now() + BUSY_LIMIT
+const patiently = async (
+  attempt: () => Promise<Executed>,
+  entered: boolean,
+  busyTimeout: number,
+): Promise<Executed> => {
+  const limit = performance.now() + busyTimeout
   for (let wait = 10; ; wait = Math.min(wait * 2, 250)) {
     const late = performance.now() > limit
     try {
@@ -146,11 +148,13 @@ export interface ExecOptions {
   readonly signal?: AbortSignal | undefined
   /** Called before each program; what it throws stops it from being run. True: `signal` does not concern it. */
   readonly guard?: (() => boolean) | undefined
+  /** A program that is being written can't be executed yet (ETXTBSY): milliseconds until that is an error. */
+  readonly busyTimeout?: number | undefined
 }
 
 /** Runs programs in the host's namespace, without a shell. Each is in a process group of its own. */
 export const createExec =
-  ({ hostNetns, environment = {}, signal, guard }: ExecOptions): Exec =>
+  ({ hostNetns, environment = {}, signal, guard, busyTimeout = 6_000 }: ExecOptions): Exec =>
   async (file, args, { input = '', timeout = DEFAULT_TIMEOUT, env } = {}) => {
     const exempt = guard?.() ?? false
     const path = (env ?? environment).PATH ?? ''
@@ -170,5 +174,5 @@ export const createExec =
           [`--net=/proc/${process.pid}/fd/${descriptor.fd}`, '--', program, ...args],
         ]
       : [program, args]
-    return await patiently(() => runOnce(command, all, options), entered)
+    return await patiently(() => runOnce(command, all, options), entered, busyTimeout)
   }
