@@ -1,4 +1,6 @@
 {
+  # node scripts/build-addon.mjs --werror
+  'variables': {'werror%': 0},
   'targets': [
     {
       'target_name': 'linkwright',
@@ -33,6 +35,7 @@
         # As a system directory: our warnings are about our files.
         '-isystem <!(node -p "require(\'path\').resolve(require(\'node-addon-api\').include_dir)")',
       ],
+      'conditions': [['werror==1', {'cflags': ['-Werror']}]],
       'ldflags': [
         '-Wl,-z,now',
         # Node closes an addon's library with the worker that loaded it, but a thread that waits for a file lock may

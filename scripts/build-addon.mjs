@@ -2,7 +2,9 @@
  * Builds build/Release/linkwright.node for the Node that runs this script, against the headers beside it. Nothing is
  * downloaded. Does nothing when the addon is newer than everything it is made from.
  *
- *   node scripts/build-addon.mjs [--force]
+ *   node scripts/build-addon.mjs [--force] [--werror]
+ *
+ * --force builds everything anew; --werror lets a warning fail the build.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
@@ -45,7 +47,8 @@ const build = () => {
       ? ['configure', 'build']
       : ['rebuild']
   for (const step of steps) {
-    const args = [nodeGyp, step, '--release', `--nodedir=${headerPrefix()}`, '--loglevel=warn', '--jobs=2']
+    const args = [nodeGyp, step, '--release', `--nodedir=${headerPrefix()}`, '--loglevel=warn', '--jobs=max']
+    if (step !== 'build' && process.argv.includes('--werror')) args.push('--', '-Dwerror=1')
     const { status, signal, error } = spawnSync(process.execPath, args, {
       cwd: root,
       env: environment(),

@@ -71,8 +71,8 @@ Napi::Value Ioctl(const Napi::CallbackInfo& info) {
   if (!arguments.ok()) return {};
   // The kernel trusts the caller about the size of what a request reads and writes. No request encodes more than
   // 16383 bytes, so a copy with room for that keeps a short buffer from becoming a write past its end.
-  std::vector<uint8_t> copy(bytes.size() + (1 << _IOC_SIZEBITS));
-  std::ranges::copy(bytes, copy.begin());
+  std::vector<uint8_t> copy(bytes.begin(), bytes.end());
+  copy.resize(bytes.size() + (1 << _IOC_SIZEBITS));
   const int result = ioctl(fd, request, copy.data());
   if (result < 0) return arguments.Throw(LastFailure("ioctl"));
   std::copy_n(copy.begin(), bytes.size(), bytes.begin());
