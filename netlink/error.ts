@@ -16,7 +16,8 @@ export interface NetlinkErrorOptions {
 // Names that Linux has twice for one number: the first here is the one its documentation uses. libuv's own table, which
 // knows 95 as ENOTSUP only, and not all of the rest, is no help.
 const preferred = ['EOPNOTSUPP', 'EAGAIN', 'EDEADLK']
-const names = new Map<number, string>()
+// ERESTART is what nf_tables answers to a batch for a generation that has passed; Node does not list it.
+const names = new Map<number, string>([[85, 'ERESTART']])
 for (const [name, errno] of Object.entries(constants.errno))
   if (!names.has(errno) || preferred.includes(name)) names.set(errno, name)
 

@@ -162,7 +162,7 @@ const toSet = ({ family, attributes }: NfMessage<typeof setLayout>): NfSet | und
   }
 }
 
-/** `nft list sets` and `nft list maps`, without the elements. An empty list where the table is missing. */
+/** `nft list sets` and `nft list maps`, without the elements. ENOENT where the table is missing. */
 export const listSets = (filter: { family?: Family; table?: string } = {}): Request<NfSet[]> =>
   dump(
     setLayout,

@@ -1,6 +1,4 @@
-import { expect, onTestFinished, test } from 'vitest'
-import type { Connection } from '../../../netlink/connection.ts'
-import { NETLINK_NETFILTER, Netns } from '../../../netlink/netns.ts'
+import { expect, test } from 'vitest'
 import { listRules } from '../../../netlink/nftables/index.ts'
 import {
   addMasquerade,
@@ -9,15 +7,8 @@ import {
   gcMasquerade,
   masqueradeComment,
 } from '../../../plugins/shared/masquerade-nftables.ts'
-import { type Space, space } from '../../support/space.ts'
-
-const connect = (host: Space): Connection => {
-  const netns = Netns.open(host.path)
-  const connection = netns.connect({ protocol: NETLINK_NETFILTER })
-  netns.close()
-  onTestFinished(() => connection.close())
-  return connection
-}
+import { space } from '../../support/space.ts'
+import { connect } from './connect.ts'
 
 const eth0 = { network: 'net', ifName: 'eth0', containerId: 'one' }
 const table = { family: 'inet', table: 'cni_plugins_masquerade' } as const

@@ -1,5 +1,4 @@
-import { expect, onTestFinished, test } from 'vitest'
-import { NETLINK_NETFILTER, Netns } from '../../../netlink/netns.ts'
+import { expect, test } from 'vitest'
 import {
   addChain,
   addRule,
@@ -11,6 +10,7 @@ import {
 } from '../../../netlink/nftables/index.ts'
 import { space } from '../../support/space.ts'
 import { context, type Line, lines } from '../../unit/nftables/lines.ts'
+import { connect } from './connect.ts'
 
 const bases: Readonly<Record<Line['chain'], BaseChain>> = {
   filter: { type: 'filter', hook: 'input', priority: 0 },
@@ -29,10 +29,7 @@ const rulesIn = (text: string): string[] =>
 
 test.each(families)('rules of family %s are those that nft makes of the same lines', async (family) => {
   const host = await space()
-  const netns = Netns.open(host.path)
-  const connection = netns.connect({ protocol: NETLINK_NETFILTER })
-  netns.close()
-  onTestFinished(() => connection.close())
+  const connection = connect(host)
   const kinds = Object.keys(bases) as Line['chain'][]
   const of = (kind: Line['chain']) => lines.filter((line) => line.family === family && line.chain === kind)
   const used = kinds.filter((kind) => of(kind).length > 0)

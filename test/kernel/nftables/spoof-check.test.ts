@@ -1,6 +1,4 @@
-import { expect, onTestFinished, test } from 'vitest'
-import type { Connection } from '../../../netlink/connection.ts'
-import { NETLINK_NETFILTER, Netns } from '../../../netlink/netns.ts'
+import { expect, test } from 'vitest'
 import {
   addSpoofCheck,
   checkSpoofCheck,
@@ -9,14 +7,7 @@ import {
   type SpoofCheck,
 } from '../../../plugins/shared/spoof-check.ts'
 import { privateHost, type Space, space } from '../../support/space.ts'
-
-const connect = (host: Space): Connection => {
-  const netns = Netns.open(host.path)
-  const connection = netns.connect({ protocol: NETLINK_NETFILTER })
-  netns.close()
-  onTestFinished(() => connection.close())
-  return connection
-}
+import { connect } from './connect.ts'
 
 const one: SpoofCheck = {
   containerId: 'one',
