@@ -105,6 +105,12 @@ const destination = ({ dst, family, gateway, nexthops, preferredSource, src }: R
 const gatewayAttributes = (family: Family, gateway: string | undefined) =>
   gateway === undefined ? {} : familyOf(gateway) === family ? { gateway } : { via: gateway }
 
+const weight = (value = 1): number => {
+  if (!Number.isInteger(value) || value < 1 || value > 256)
+    throw new RangeError(`${value} is not a weight from 1 to 256`)
+  return value
+}
+
 const defaultScope = (options: RouteOptions, deleting: boolean): Choice<typeof scopes> => {
   const routeType = type.fromNumber(type.toNumber(options.type ?? 'unicast'))
   if (routeType === 'local' || routeType === 'nat') return 'host'
@@ -151,7 +157,7 @@ const routeRequest = (verb: string, rtm: number, flags: number, options: RouteOp
       metrics: options.metrics,
       multipath: options.nexthops?.map((hop) => ({
         flags: hop.flags ? packFlags(nexthopFlags, hop.flags) : 0,
-        hops: (hop.weight ?? 1) - 1,
+        hops: weight(hop.weight) - 1,
         index: hop.index ?? 0,
         ...gatewayAttributes(family, hop.gateway),
       })),

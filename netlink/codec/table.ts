@@ -171,6 +171,14 @@ export interface Struct<F> {
   read(reader: Reader, start?: number): Required<{ [K in keyof StructValue<F>]: number }>
 }
 
+/** DataView would cut a number that is too large. */
+const checkField = (name: string, field: keyof typeof sizes, value: number): void => {
+  const bits = sizes[field] * 8
+  const [min, max] = field === 's32' ? [-(2 ** 31), 2 ** 31 - 1] : [0, 2 ** bits - 1]
+  if (!Number.isInteger(value) || value < min || value > max)
+    throw new RangeError(`${name}: ${value} is not an integer from ${min} to ${max}`)
+}
+
 export const struct = <const F extends Readonly<Record<string, Field>>>(fields: F): Struct<F> => {
   let size = 0
   const layout = Object.entries(fields).map(([name, field]) => {
@@ -185,6 +193,7 @@ export const struct = <const F extends Readonly<Record<string, Field>>>(fields: 
       for (const { name, field, at } of layout) {
         const number = (value as Record<string, number | undefined>)[name]
         if (typeof field !== 'string' || number === undefined) continue
+        checkField(name, field, number)
         const offset = start + at
         if (field === 'u8') writer.view.setUint8(offset, number)
         else if (field === 'u16') writer.view.setUint16(offset, number, isLittle)

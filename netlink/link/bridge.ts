@@ -11,6 +11,7 @@ export const boolOpts = {
   mcastVlanSnooping: 1 << 1,
   mstEnable: 1 << 2,
   mdbOffloadFailNotification: 1 << 3,
+  fdbLocalVlan0: 1 << 4,
 } as const
 
 /**

@@ -3,7 +3,7 @@ import { MalformedError } from '../codec/reader.ts'
 import { struct, table } from '../codec/table.ts'
 import type { Codec } from '../codec/types.ts'
 import { be16, bytes, ip, string, u8, u16, u32 } from '../codec/types.ts'
-import { choice, packed } from '../codec/values.ts'
+import { bits, choice, packed } from '../codec/values.ts'
 import { align, littleEndian } from '../codec/writer.ts'
 import { AF_INET, AF_INET6 } from '../family.ts'
 import { formatIp, parseIp } from '../ip.ts'
@@ -39,7 +39,7 @@ export const metrics = table({
   reordering: [9, u32],
   hoplimit: [10, u32],
   initcwnd: [11, u32],
-  features: [12, u32],
+  features: [12, bits(u32, features)],
   rtoMin: [13, u32],
   initrwnd: [14, u32],
   quickack: [15, u32],
