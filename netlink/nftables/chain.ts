@@ -2,7 +2,7 @@
 import { dump, get, type Request } from '../request.ts'
 import { chainLayout, type NfMessage } from './attributes.ts'
 import { type Family, familyName, type Hook, hookName, hookNumber, NFT_MSG } from './constants.ts'
-import { familyHeader, type Operation, operation, verbFlags } from './operation.ts'
+import { familyHeader, type Operation, operation, sequence, verbFlags } from './operation.ts'
 import type { TableRef } from './table.ts'
 import { commentUserdata, readComment } from './userdata.ts'
 
@@ -83,6 +83,16 @@ export const deleteChain = ({ family, table, chain }: ChainRef): Operation =>
     family,
     attributes: { table, chain },
   })
+
+/**
+ * Deletes the chain if it is there; its table must be: `nft destroy chain FAMILY TABLE NAME`, on every kernel, as
+ * `destroyTable` does it. EBUSY while something jumps to it.
+ */
+export const destroyChain = ({ family, table, chain }: ChainRef): Operation =>
+  sequence(`destroy chain ${family} ${table} ${chain}`, [
+    addChain({ family, table, chain }),
+    deleteChain({ family, table, chain }),
+  ])
 
 /** A chain as the kernel lists it. */
 export interface Chain extends ChainRef {

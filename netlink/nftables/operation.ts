@@ -51,3 +51,10 @@ export const operation = <T extends Rows>(layout: NfLayout<T>, options: Operatio
   const requests = [message(layout, options)]
   return { op: options.op, messages: () => requests }
 }
+
+/** Several operations under one name. */
+export const sequence = (op: string, operations: readonly Operation[]): Operation => ({
+  op,
+  messages: (nextId) =>
+    operations.flatMap((each) => each.messages(nextId).map((request) => ({ ...request, op }))),
+})

@@ -2,7 +2,7 @@
 import { dump, get, NLM_F, type Request } from '../request.ts'
 import { type NfMessage, TABLE_F, tableLayout } from './attributes.ts'
 import { type Family, familyName, NFT_MSG } from './constants.ts'
-import { familyHeader, type Operation, operation } from './operation.ts'
+import { familyHeader, type Operation, operation, sequence } from './operation.ts'
 import { commentUserdata, readComment } from './userdata.ts'
 
 /** What names a table. */
@@ -42,6 +42,16 @@ export const deleteTable = ({ family, table }: TableRef): Operation =>
     family,
     attributes: { table },
   })
+
+/**
+ * Deletes the table if it is there: `nft destroy table FAMILY NAME`. Kernels have that only since 6.3; adding and then
+ * deleting it in one transaction comes to the same everywhere.
+ */
+export const destroyTable = (ref: TableRef): Operation =>
+  sequence(`destroy table ${ref.family} ${ref.table}`, [
+    addTable({ family: ref.family, table: ref.table }),
+    deleteTable(ref),
+  ])
 
 /** A table as the kernel lists it. */
 export interface Table extends TableRef {

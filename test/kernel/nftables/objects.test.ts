@@ -17,6 +17,8 @@ import {
   deleteRule,
   deleteSet,
   deleteTable,
+  destroyChain,
+  destroyTable,
   dnatMap,
   drop,
   fields,
@@ -108,6 +110,25 @@ test('chains', async () => {
   await expect(transaction(connection, [deleteChain(c)])).rejects.toMatchObject({ code: 'EBUSY' })
   await transaction(connection, [flushChain({ ...t, chain: 'base' }), deleteChain(c)])
   expect((await connection.run(listChains(t))).map(({ chain }) => chain)).toEqual(['base'])
+})
+
+test('destroying does not mind what is not there', async () => {
+  const { host, connection } = await setUp(addRule({ ...c, rule: [accept()] }))
+  const base = { ...t, chain: 'base' }
+  await transaction(connection, [
+    addChain({ ...base, base: { type: 'nat', hook: 'output', priority: 0 } }),
+    destroyTable({ family: 'ip', table: 'nope' }),
+    destroyChain({ ...t, chain: 'nope' }),
+  ])
+  await transaction(connection, [destroyChain(c), destroyChain(base)])
+  expect(await host.must('nft', ['list', 'ruleset'])).toBe('table inet t {\n}\n')
+  await transaction(connection, [destroyTable(t)])
+  await transaction(connection, [destroyTable(t)])
+  expect(await host.must('nft', ['list', 'ruleset'])).toBe('')
+  await expect(transaction(connection, [destroyChain(c)])).rejects.toMatchObject({
+    op: 'destroy chain inet t c',
+    code: 'ENOENT',
+  })
 })
 
 test('a chain at a device', async () => {
