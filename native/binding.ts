@@ -51,8 +51,8 @@ export interface TransactOptions {
    * that fails as a whole at its BEGIN message. -1: none.
    */
   readonly abortSeq: number
-  /** Milliseconds for the whole exchange, fractions allowed; ETIMEDOUT after. A worker that is terminated meanwhile
-   * ends when the exchange does. */
+  /** Milliseconds for the whole exchange, fractions allowed; ETIMEDOUT after. A worker that is terminated
+   * and a process that exits meanwhile end when the exchange does. */
   readonly timeout: number
 }
 
@@ -142,10 +142,6 @@ export interface Binding {
    * promise rejects with EBADF at once, and the lock is let go as soon as it is got. The promise keeps the event loop
    * alive until then; the thread never keeps the process from exiting. */
   flock(descriptor: Descriptor, operation: number): Promise<void>
-
-  /** Name of a positive errno as Linux calls it, e.g. 95 → `EOPNOTSUPP` (where libuv says ENOTSUP) or 16 → `EBUSY`;
-   * `E<number>` for one without a name. */
-  errnoName(errno: number): string
 }
 
 declare const __LINKWRIGHT_ADDON__: string | undefined

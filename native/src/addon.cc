@@ -26,7 +26,6 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Export<Open>(exports, "open");
   Export<Adopt>(exports, "adopt");
   Export<Ioctl>(exports, "ioctl");
-  Export<ErrnoNameOf>(exports, "errnoName");
   Export<Transact>(exports, "transact");
   Export<TransactSync>(exports, "transactSync");
   Export<StartWatch>(exports, "watch");

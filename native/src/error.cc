@@ -2,6 +2,9 @@
 
 namespace linkwright {
 
+namespace {
+
+// "ENODEV" for 19; "E<number>" for what no Linux header names.
 std::string ErrnoName(int number) {
   // glibc has strerrorname_np() only since 2.32 and musl never had it; libuv knows neither EOPNOTSUPP nor most
   // of what netlink answers with. Aliases (EWOULDBLOCK, ENOTSUP, EDEADLOCK) are left out.
@@ -15,6 +18,8 @@ std::string ErrnoName(int number) {
   }
 #undef X
 }
+
+}  // namespace
 
 // Statuses are ignored below on purpose: a call can only fail when the environment is ending or an exception is
 // pending already, and then there is nobody to tell.

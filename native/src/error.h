@@ -28,9 +28,6 @@ auto Retry(Call call) {
   return result;
 }
 
-// "ENODEV" for 19; "E<number>" for what no Linux header names.
-std::string ErrnoName(int number);
-
 // The SystemError of native/binding.ts. Null when the environment is ending and can make no more values.
 napi_value MakeSystemError(napi_env env, const Failure& failure);
 void ThrowSystemError(napi_env env, const Failure& failure);

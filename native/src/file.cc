@@ -79,11 +79,4 @@ Napi::Value Ioctl(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), result);
 }
 
-Napi::Value ErrnoNameOf(const Napi::CallbackInfo& info) {
-  Arguments arguments(info, "errnoName");
-  const int number = arguments.Int(arguments[0], "errno");
-  if (!arguments.ok()) return {};
-  return Napi::String::New(info.Env(), ErrnoName(number));
-}
-
 }  // namespace linkwright

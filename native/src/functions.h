@@ -15,7 +15,6 @@ Napi::Value DeleteNamedNetns(const Napi::CallbackInfo& info);
 Napi::Value Open(const Napi::CallbackInfo& info);
 Napi::Value Adopt(const Napi::CallbackInfo& info);
 Napi::Value Ioctl(const Napi::CallbackInfo& info);
-Napi::Value ErrnoNameOf(const Napi::CallbackInfo& info);
 napi_value DefineDescriptor(napi_env env);
 
 // transact.cc

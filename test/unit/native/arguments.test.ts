@@ -112,7 +112,6 @@ const cases = () => {
     ioctl: { args: [descriptor, 0, bytes], bad: [foreign, [...notInt.slice(0, -3), -1, 2 ** 32], notBytes] },
     tryFlock: flock,
     flock,
-    errnoName: { args: [1], bad: [notInt] },
   }
   return table
 }
