@@ -4,6 +4,7 @@
  */
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { isErrno } from '../netlink/error.ts'
 import { isObject } from './fold.ts'
 import { printJson, sortKeys } from './json.ts'
 import { parseOwnResult } from './result.ts'
@@ -67,12 +68,21 @@ export const printCacheEntry = (entry: CacheEntry): string => {
 
 /** Keeps an attachment; the file is never seen half written. @throws Error where it can't be written */
 export const writeCache = (cacheDir: string, entry: CacheEntry): void => {
-  mkdirSync(join(cacheDir, 'results'), { recursive: true, mode: 0o700 })
   // Not among the results: libcni takes every file there for an attachment.
   const temporary = join(cacheDir, `.linkwright-${process.pid}-${process.hrtime.bigint()}`)
-  try {
+  const write = (): void => {
     writeFileSync(temporary, printCacheEntry(entry), { mode: 0o600, flag: 'wx' })
     renameSync(temporary, fileOf(cacheDir, entry))
+  }
+  try {
+    try {
+      write()
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw error
+      rmSync(temporary, { force: true })
+      mkdirSync(join(cacheDir, 'results'), { recursive: true, mode: 0o700 })
+      write()
+    }
   } catch (error) {
     rmSync(temporary, { force: true })
     throw error
@@ -148,7 +158,7 @@ export const listCache = (cacheDir: string): CacheEntry[] => {
   try {
     names = readdirSync(join(cacheDir, 'results')).sort()
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    if (isErrno(error, 'ENOENT')) return []
     throw error
   }
   return names.flatMap((name) => {

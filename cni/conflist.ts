@@ -1,6 +1,7 @@
 /** Network configurations from text and from a directory, as libcni loads them. Spec section 1. */
 import { type Dirent, readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, extname, join } from 'node:path'
+import { isErrno } from '../netlink/error.ts'
 import { checkNetworkName } from './environment.ts'
 import { CniError, codes, invalidConfig } from './error.ts'
 import { isObject, lookup } from './fold.ts'
@@ -177,7 +178,7 @@ const filesOf = (directory: string, extensions: readonly string[]): string[] => 
   try {
     entries = readdirSync(directory, { withFileTypes: true })
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    if (isErrno(error, 'ENOENT')) return []
     throw new CniError({
       code: codes.io,
       msg: `error reading ${directory}: ${(error as Error).message}`,

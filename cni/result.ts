@@ -22,36 +22,58 @@ const shapes = [
 const shapeOf = (version: string) =>
   shapes.find(({ versions }) => versions.some((known) => known === version))
 
-const route = z.extend(routeConf, {
-  mtu: z.optional(int),
-  advmss: z.optional(int),
-  priority: z.optional(int),
-  table: z.optional(int),
-  scope: z.optional(int),
+/** Built when a result is first read: most calls of an executable read none. */
+const once = <T>(make: () => T): (() => T) => {
+  let made: { readonly value: T } | undefined
+  return () => {
+    made ??= { value: make() }
+    return made.value
+  }
+}
+
+const route = once(() => {
+  const number = z.optional(int)
+  return z.object({
+    ...routeConf.shape,
+    mtu: number,
+    advmss: number,
+    priority: number,
+    table: number,
+    scope: number,
+  })
 })
 
-const resultSchema = z.object({
-  interfaces: z.optional(
-    z.array(
-      z.object({
-        name: z._default(text, ''),
-        mac: z.optional(text),
-        mtu: z.optional(int),
-        sandbox: z.optional(text),
-        socketPath: z.optional(text),
-        pciID: z.optional(text),
-      }),
+const interfaceSchema = once(() => {
+  const word = z.optional(text)
+  return z.object({
+    name: z._default(text, ''),
+    mac: word,
+    mtu: z.optional(int),
+    sandbox: word,
+    socketPath: word,
+    pciID: word,
+  })
+})
+
+const resultSchema = once(() =>
+  z.object({
+    interfaces: z.optional(z.array(interfaceSchema())),
+    ips: z.optional(
+      z.array(z.object({ address: cidr, gateway: z.optional(ip), interface: z.optional(int) })),
     ),
-  ),
-  ips: z.optional(z.array(z.object({ address: cidr, gateway: z.optional(ip), interface: z.optional(int) }))),
-  routes: z.optional(z.array(route)),
-  dns: z.optional(dns),
+    routes: z.optional(z.array(route())),
+    dns: z.optional(dns),
+  }),
+)
+
+const oldResultSchema = once(() => {
+  const entry = z.optional(
+    z.object({ ip: cidr, gateway: z.optional(ip), routes: z.optional(z.array(route())) }),
+  )
+  return z.object({ ip4: entry, ip6: entry, dns: z.optional(dns) })
 })
 
-const oldIp = z.object({ ip: cidr, gateway: z.optional(ip), routes: z.optional(z.array(route)) })
-const oldResultSchema = z.object({ ip4: z.optional(oldIp), ip6: z.optional(oldIp), dns: z.optional(dns) })
-
-const fromOld = ({ ip4, ip6, dns }: z.infer<typeof oldResultSchema>): Result => {
+const fromOld = ({ ip4, ip6, dns }: z.infer<ReturnType<typeof oldResultSchema>>): Result => {
   const both = [ip4, ip6].filter((entry) => entry !== undefined)
   return {
     ips: both.map(({ ip, gateway }) => ({ address: ip, gateway })),
@@ -81,8 +103,8 @@ export const parseResult = (json: unknown, version: string, prefix = ''): Result
   }
   try {
     return shape.old
-      ? fromOld(parseConf(oldResultSchema, json, 'result'))
-      : parseConf(resultSchema, json, 'result')
+      ? fromOld(parseConf(oldResultSchema(), json, 'result'))
+      : parseConf(resultSchema(), json, 'result')
   } catch (error) {
     if (!(error instanceof CniError)) throw error
     throw fail(error.msg.replace(/^failed to load netconf: /, ''), error.details)

@@ -54,15 +54,18 @@ export interface Step {
 
 /**
  * Sends steps in one datagram. The kernel does each on its own, so the inverse of every step that succeeded is pushed
- * before the first error is thrown.
- * @throws NetlinkError the first that is not tolerated
+ * before the first error is thrown. When the exchange itself fails nobody knows what was done: then all are.
+ * @throws NetlinkError the first that is not tolerated; SystemError when the socket fails
  */
 export const apply = async (
   connection: Connection,
   undo: UndoStack,
   steps: readonly Step[],
 ): Promise<void> => {
-  const outcomes = await connection.batch(steps.map(({ request }) => request))
+  const outcomes = await connection.batch(steps.map(({ request }) => request)).catch((error: unknown) => {
+    for (const step of steps) if (step.undo) undo.push(...step.undo)
+    throw error
+  })
   let failure: NetlinkError | undefined
   for (const [i, outcome] of outcomes.entries()) {
     const step = steps[i]!
