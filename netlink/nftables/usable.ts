@@ -2,8 +2,8 @@
 import type { Connection } from '../connection.ts'
 import { NetlinkError } from '../error.ts'
 import { NETLINK_NETFILTER, type Netns } from '../netns.ts'
-import { addChain } from './chain.ts'
-import { addRule, deleteRule } from './rule.ts'
+import { addChain, listChains } from './chain.ts'
+import { addRule, deleteRule, listRules } from './rule.ts'
 import { masquerade } from './rules/nat.ts'
 import { addTable } from './table.ts'
 import { TransactionError, transaction } from './transaction.ts'
@@ -11,15 +11,32 @@ import { TransactionError, transaction } from './transaction.ts'
 const probed = { family: 'inet', table: 'linkwright_probe' } as const
 const chain = 'postrouting'
 
+/** NFTA_EXPR_NAME of masquerade, NUL included, as it stands in a rule. */
+const masq = Buffer.from('masq\0')
+
+/** Whether somebody masquerades already in a table for IPv4 and IPv6, which answers the question without a change. */
+const inUse = async (connection: Connection): Promise<boolean> => {
+  const chains = await connection.run(listChains({ family: 'inet' }))
+  const tables = new Set(chains.flatMap(({ base, table }) => (base?.type === 'nat' ? [table] : [])))
+  for (const table of tables) {
+    const rules = await connection.run(listRules({ family: 'inet', table }))
+    if (rules.some(({ raw }) => Buffer.from(raw.buffer, raw.byteOffset, raw.length).includes(masq)))
+      return true
+  }
+  return false
+}
+
 /**
- * Tries nf_tables with a nat chain and masquerade, changing nothing: a batch that would make such a rule ends with an
- * operation that must fail, so the kernel checks all of it (and loads its modules) and carries out none.
- * Equivalent: `nft --check`.
+ * Tries nf_tables with a nat chain and masquerade, changing nothing: where no such rule exists, a batch that would make
+ * one ends with an operation that must fail, so the kernel checks all of it (and loads its modules) and carries out
+ * none. Equivalent: `nft --check`. Taking back a batch makes the kernel wait for its readers, 5 to 20 ms: rather try
+ * what you need, and ask when it fails.
  * @returns undefined when it works, otherwise the reason why not
  */
 export const probe = async (connection: Connection): Promise<Error | undefined> => {
   const fails = deleteRule({ ...probed, chain, handle: 0x7fff_ffff_ffffn })
   try {
+    if (await inUse(connection)) return undefined
     await transaction(
       connection,
       [

@@ -4,7 +4,6 @@
  */
 import {
   accept,
-  addTable,
   continues,
   counter,
   dnat,
@@ -39,8 +38,6 @@ export interface Line {
   readonly chain: 'filter' | 'srcnat' | 'dnat' | 'raw'
   readonly line: string
   readonly parts: readonly Part[]
-  /** This machine's kernel may lack it: bytes only. */
-  readonly bytesOnly?: boolean
 }
 
 const of =
@@ -69,7 +66,6 @@ export const context = `
   map verdicts { type ifname : verdict; }
   map hosts { type inet_service : ipv4_addr; }
 `
-export const tableOf = (family: Family) => addTable({ family, table: 't' })
 
 export const lines: readonly Line[] = [
   // Masquerading and spoof check, as the plugins write them.
@@ -233,4 +229,13 @@ export const lines: readonly Line[] = [
   ip('reject', reject()),
   ip('reject with icmp host-unreachable', reject('host-unreachable')),
   ip6('reject with icmpv6 admin-prohibited', reject('admin-prohibited')),
+]
+
+/** The same for what only some kernels have: modules nft_meta_bridge and nft_reject_bridge. */
+export const bridgeLines: readonly Line[] = [
+  bridge('meta ibrname "cni0" accept', match.ibrname('cni0'), accept()),
+  bridge('meta obrname != "cni0" drop', match.obrname('cni0', 'ne'), drop()),
+  bridge('reject', reject()),
+  bridge('reject with icmpx admin-prohibited', reject('admin-prohibited')),
+  bridge('tcp dport 80 reject with tcp reset', match.tcpDport(80), reject('tcp-reset')),
 ]
