@@ -31,7 +31,6 @@ const sockets = () =>
       }
     })
     .filter((target) => /^(?:socket|net):/.test(target))
-    .sort()
 
 const errorOf = (promise: Promise<unknown>): Promise<CniError> =>
   promise.then(
@@ -55,7 +54,7 @@ describe.each([true, false])('with exchanges on the calling thread: %s', (sync) 
     await call()
     // The second fails: the bridge is there.
     expect((await errorOf(call())).msg).toContain('EEXIST')
-    expect(sockets()).toEqual(before)
+    expect(sockets().filter((target) => !before.includes(target))).toEqual([])
     expect(await hostSpace.ipJson('link', 'show', 'br-host')).toHaveLength(1)
     expect(await container.ipJson('link', 'show', 'lo')).toMatchObject([
       { flags: expect.arrayContaining(['UP']) },
