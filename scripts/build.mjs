@@ -42,6 +42,7 @@ const fingerprint = () => {
     'build/Release/linkwright.node',
     'scripts/build.mjs',
     'scripts/bundle.mjs',
+    'scripts/launcher.cjs',
   ].map((name) => join(root, name))
   const hash = createHash('sha256').update(`${process.version} ${process.execPath}\n`)
   for (const path of [...sources, ...others].filter((path) => existsSync(path)).sort()) {

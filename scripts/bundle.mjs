@@ -1,5 +1,5 @@
+import { spawnSync } from 'node:child_process'
 import {
-  chmodSync,
   copyFileSync,
   mkdirSync,
   readFileSync,
@@ -38,44 +38,71 @@ const replace = (path, write) => {
   renameSync(next, path)
 }
 
-const bundle = async (entry, outfile) => {
+/** Loaded with Node in any case, so that waiting for their first use saves nothing. */
+const loadedAnyway = ['fs', 'path', 'url']
+
+/** Modules of Node are loaded when something is taken from them: crypto and what it needs cost 4 ms, and most calls need none. */
+const lazyRequires = (code) =>
+  code.replace(/\brequire\("(node:[a-z_/]+)"\)/g, (whole, id) =>
+    loadedAnyway.includes(id.slice('node:'.length)) ? whole : `__lazy("${id}")`,
+  )
+
+/** What the bundled script stands in: a function that scripts/launcher.cjs calls. */
+const wrap = (code) =>
+  [
+    `(function(require,__filename){'use strict';`,
+    // CommonJS has no import.meta.
+    `const __meta={get url(){return require('node:url').pathToFileURL(__filename).href}};`,
+    `const __lazy=(id)=>{let all;return new Proxy({},{get:(_,name)=>(all??=require(id))[name]})};`,
+    lazyRequires(code),
+    '})',
+  ].join('\n')
+
+/** The compiled code of a script, taken from a run of it that does nothing: the functions that every run needs. */
+const compile = (script, cache, { args, env }) => {
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    [join(root, 'scripts/warm-up.cjs'), script, cache, ...args],
+    { env, input: '{}', encoding: 'utf8' },
+  )
+  if (status !== 0) throw new Error(`${script} does not run (${status}):\n${stderr}`)
+}
+
+/**
+ * One program in `folder`: `name`.cjs, which starts `name`.script.js with its compiled code in `name`.script.cache.
+ * @param trial arguments and environment of a run without effect
+ */
+const bundle = async (entry, folder, name, trial) => {
   const { build } = await import('esbuild')
-  const { outputFiles, metafile } = await build({
+  const { outputFiles } = await build({
     absWorkingDir: root,
     entryPoints: [entry],
-    outfile,
+    outfile: join(folder, `${name}.cjs`),
     write: false,
-    metafile: true,
     bundle: true,
     platform: 'node',
     target: 'node20.19',
     format: 'cjs',
+    // A script outside of Node's own loader has no import().
+    supported: { 'dynamic-import': false },
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: 'none',
-    // CommonJS has no import.meta. The addon lies beside the bundle, or above bin/ where links were copied as files.
     define: {
-      'import.meta.url': '__importMetaUrl',
-      __LINKWRIGHT_ADDON__: '__addon',
+      'import.meta.url': '__meta.url',
+      __LINKWRIGHT_ADDON__: '"./linkwright.node"',
       __LINKWRIGHT_VERSION__: JSON.stringify(version),
-    },
-    banner: {
-      js: [
-        shebang(),
-        // Before esbuild's own, which is a directive only where it comes first.
-        `'use strict'`,
-        `const __importMetaUrl=require('node:url').pathToFileURL(__filename).href`,
-        `const __addon=require('node:fs').existsSync(__dirname+'/linkwright.node')?'./linkwright.node':'../linkwright.node'`,
-      ].join('\n'),
     },
     logLevel: 'warning',
   })
-  replace(outfile, (path) => {
-    writeFileSync(path, outputFiles[0].contents)
-    chmodSync(path, 0o755)
-  })
-  copyAddon(dirname(outfile))
-  return metafile
+  copyAddon(folder)
+  const script = join(folder, `${name}.script.js`)
+  replace(script, (path) => writeFileSync(path, wrap(outputFiles[0].text)))
+  replace(script.replace(/js$/, 'cache'), (path) => compile(script, path, trial))
+  const launcher = readFileSync(join(root, 'scripts/launcher.cjs'), 'utf8').replaceAll('__NAME__', name)
+  replace(join(folder, `${name}.cjs`), (path) =>
+    writeFileSync(path, `${shebang()}\n${launcher}`, { mode: 0o755 }),
+  )
 }
 
 /** The addon, beside what loads it. */
@@ -93,7 +120,8 @@ const types = async () => {
 
 /** The CNI executable and `bin/<type>`, which are links to it: it learns from its own name what it is asked to be. */
 export const bundleCni = async () => {
-  await bundle('cli/cni.ts', join(cni, 'linkwright-cni.cjs'))
+  const trial = { args: ['loopback'], env: { CNI_COMMAND: 'VERSION' } }
+  await bundle('cli/cni.ts', cni, 'linkwright-cni', trial)
   // Links that were copied as files have no .cjs at their end.
   replace(join(cni, 'package.json'), (path) => writeFileSync(path, '{"type":"commonjs"}\n'))
   const names = await types()
@@ -105,4 +133,5 @@ export const bundleCni = async () => {
 }
 
 /** The command line. */
-export const bundleCli = () => bundle('cli/linkwright.ts', join(cli, 'linkwright.cjs'))
+export const bundleCli = () =>
+  bundle('cli/linkwright.ts', cli, 'linkwright', { args: ['--version'], env: {} })
