@@ -42,7 +42,7 @@ const all = (errors: readonly CniError[]): CniError =>
 /** host-local, with a memory of who waits for which lock: one of it is enough for a process. */
 export const createHostLocal = ({ lockTimeout = 10_000 }: HostLocalOptions = {}) => {
   const locks = new LockTable(lockTimeout)
-  const storeOf = (context: Context<HostLocalConf>, signal: AbortSignal | undefined = context.signal) =>
+  const storeOf = (context: Context<HostLocalConf>, signal?: AbortSignal) =>
     new Store(locks, placesOf(context), context.log, signal)
 
   return definePlugin({
@@ -52,7 +52,7 @@ export const createHostLocal = ({ lockTimeout = 10_000 }: HostLocalOptions = {})
 
     async add(attachment): Promise<Result> {
       checkContainerId(attachment)
-      const { conf, undo } = attachment
+      const { conf, signal, undo } = attachment
       const sets = rangeSetsOf(conf)
       const requested = requestedAddresses(attachment)
       const dns = conf.ipam?.resolvConf ? readResolvConf(conf.ipam.resolvConf) : undefined
@@ -61,11 +61,9 @@ export const createHostLocal = ({ lockTimeout = 10_000 }: HostLocalOptions = {})
       undo.push(`release addresses of ${showOwner(owner)}`, async () => {
         if (made.length === 0) return
         // Not to be stopped by what stopped the ADD.
-        await storeOf(attachment, undefined).change(async (reservations) =>
-          release(reservations, owner, made),
-        )
+        await storeOf(attachment).change(async (reservations) => release(reservations, owner, made))
       })
-      const ips = await storeOf(attachment).create((reservations) =>
+      const ips = await storeOf(attachment, signal).create((reservations) =>
         reserveAll(reservations, attachment, sets, requested, made),
       )
       const routes = canonicalRoutes(conf.ipam?.routes)
@@ -76,7 +74,7 @@ export const createHostLocal = ({ lockTimeout = 10_000 }: HostLocalOptions = {})
       checkContainerId(attachment)
       const sets = rangeSetsOf(attachment.conf)
       requestedAddresses(attachment)
-      const held = await storeOf(attachment).look(async (reservations) => {
+      const held = await storeOf(attachment, attachment.signal).look(async (reservations) => {
         const own = await reservations.heldBy(ownerOf(attachment))
         return own.length > 0
           ? { paths: own, old: false }
@@ -88,7 +86,7 @@ export const createHostLocal = ({ lockTimeout = 10_000 }: HostLocalOptions = {})
 
     async del(attachment): Promise<void> {
       checkContainerId(attachment)
-      await storeOf(attachment).change(async (reservations) => {
+      await storeOf(attachment, attachment.signal).change(async (reservations) => {
         for (const owner of [ownerOf(attachment), oldOwnerOf(attachment)]) {
           const paths = await reservations.heldBy(owner)
           const errors = reservations.remove(owner, paths)
@@ -108,7 +106,7 @@ export const createHostLocal = ({ lockTimeout = 10_000 }: HostLocalOptions = {})
 
     async gc(context, valid): Promise<void> {
       const keep = new Set(valid.flatMap((id) => [ownerOf(id), oldOwnerOf(id)]))
-      await storeOf(context).change(async (reservations) => {
+      await storeOf(context, context.signal).change(async (reservations) => {
         const errors: CniError[] = []
         for (const [owner, paths] of [...(await reservations.scan()).owners]) {
           if (keep.has(owner) || !isOwner(owner)) continue

@@ -3,7 +3,7 @@ import { type Dirent, lstatSync, opendirSync, readdirSync, statSync, unlinkSync 
 import { join } from 'node:path'
 import type { Logger } from '../../cni/plugin.ts'
 import { Breather, hasCode, ioError, isGone, readText } from '../files.ts'
-import { isAddress, isOwned, isOwner, NEW, type Owner } from './names.ts'
+import { isAddress, isOwned, NEW, type Owner } from './names.ts'
 
 export interface Scan {
   /** Paths below the network's directory, sorted, by who holds them. */
@@ -93,8 +93,8 @@ class Walk {
 
   #read(root: string, folder: string, name: string, path: string): void {
     if (!isOwned(name)) return
-    if (folder === '' && name === NEW && this.#options.reclaim) {
-      this.#reclaim(root, name)
+    if (folder === '' && name === NEW) {
+      if (this.#options.reclaim) this.#reclaim(root, name)
       return
     }
     let owner: string
@@ -113,7 +113,6 @@ class Walk {
     const paths = this.owners.get(owner)
     if (paths) paths.push(path)
     else this.owners.set(owner, [path])
-    if (isOwner(owner) && !isAddress(name)) this.indexable = false
   }
 
   #reclaim(root: string, name: string): void {

@@ -1,5 +1,5 @@
 import { accessSync, constants, existsSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { CniError, codes } from '../../cni/error.ts'
 import { parseAddress } from '../address.ts'
 import { ioError, isGone } from '../files.ts'
@@ -14,7 +14,8 @@ export const checkWritable = (dir: string): void => {
   let place = dir
   while (!existsSync(place) && dirname(place) !== place) place = dirname(place)
   try {
-    accessSync(place, constants.W_OK | constants.X_OK)
+    // With the dot, to find out as well whether it is a directory.
+    accessSync(`${place}/.`, constants.W_OK | constants.X_OK)
   } catch (error) {
     throw notAvailable(ioError(error, place).msg, `reservations are kept in ${dir}`)
   }
@@ -41,7 +42,7 @@ export const checkFree = async (dir: string, sets: readonly RangeSet[]): Promise
     if (pool.size <= BigInt(used.length) && !used.some((name) => isLeftOver(dir, name)))
       throw notAvailable(
         `no IP addresses available in range set: ${showSet(set)}`,
-        `${pool.text}; reservations are in ${join(dir)}`,
+        `${pool.text}; reservations are in ${dir}`,
       )
   }
 }
