@@ -2,7 +2,7 @@
 import { type Attributes, list, type Rows, struct, type Table, table } from '../codec/table.ts'
 import { be32, be64, bytes, string } from '../codec/types.ts'
 import { policyCode } from './constants.ts'
-import { data, expression, expressionList } from './expressions.ts'
+import { counter, data, expression, expressionList } from './expressions.ts'
 
 /** `struct nfgenmsg`. Answers carry the low 16 bits of the rule set's generation in `resId`. */
 export const nfgenmsg = struct({ family: 'u8', version: 'u8', resId: 'be16' })
@@ -19,7 +19,7 @@ export interface NfMessage<L> {
   readonly attributes: L extends NfLayout<infer T> ? Attributes<T> : never
 }
 
-export const layout = <T extends Rows>(attributes: Table<T>): NfLayout<T> => ({
+const layout = <T extends Rows>(attributes: Table<T>): NfLayout<T> => ({
   header: nfgenmsg,
   attributes,
 })
@@ -126,6 +126,19 @@ export const element = table({
 })
 export const elementListLayout = layout(
   table({ table: [1, string], set: [2, string], elements: [3, list(element)], setId: [4, be32] }),
+)
+
+/** Objects; `data` is that of counters, the only ones with functions here. */
+export const objectLayout = layout(
+  table({
+    table: [1, string],
+    name: [2, string],
+    type: [3, be32],
+    data: [4, counter],
+    use: [5, be32],
+    handle: [6, be64],
+    userdata: [8, bytes],
+  }),
 )
 
 export const generationLayout = layout(

@@ -24,9 +24,11 @@ export const NAT_RANGE = {
   netmap: 0x40,
 } as const
 
+/** Where an offset counts from. */
+export const payloadBases = { link: 0, network: 1, transport: 2, inner: 3 } as const
 export const payload = table({
   dreg: [1, be32],
-  base: [2, choice(be32, { link: 0, network: 1, transport: 2, inner: 3 })],
+  base: [2, choice(be32, payloadBases)],
   offset: [3, be32],
   len: [4, be32],
   sreg: [5, be32],
@@ -38,27 +40,33 @@ export const payload = table({
 export const cmpOps = { eq: 0, neq: 1, lt: 2, lte: 3, gt: 4, gte: 5 } as const
 export const cmp = table({ sreg: [1, be32], op: [2, choice(be32, cmpOps)], data: [3, data] })
 
+/** `enum nft_range_ops` */
+export const rangeOps = { eq: 0, neq: 1 } as const
 export const range = table({
   sreg: [1, be32],
-  op: [2, choice(be32, { eq: 0, neq: 1 })],
+  op: [2, choice(be32, rangeOps)],
   from: [3, data],
   to: [4, data],
 })
 
+/** `bool` is (value & mask) ^ xor. */
+export const bitwiseOps = { bool: 0, lshift: 1, rshift: 2 } as const
 export const bitwise = table({
   sreg: [1, be32],
   dreg: [2, be32],
   len: [3, be32],
   mask: [4, data],
   xor: [5, data],
-  op: [6, choice(be32, { bool: 0, lshift: 1, rshift: 2 })],
+  op: [6, choice(be32, bitwiseOps)],
   data: [7, data],
 })
 
+/** `enum nft_byteorder_ops` */
+export const byteorderOps = { ntoh: 0, hton: 1 } as const
 export const byteorder = table({
   sreg: [1, be32],
   dreg: [2, be32],
-  op: [3, choice(be32, { ntoh: 0, hton: 1 })],
+  op: [3, choice(be32, byteorderOps)],
   len: [4, be32],
   size: [5, be32],
 })
@@ -148,8 +156,10 @@ export const lookup = table({
   flags: [5, be32],
 })
 
+/** `enum nft_nat_types` */
+export const natTypes = { snat: 0, dnat: 1 } as const
 export const nat = table({
-  type: [1, choice(be32, { snat: 0, dnat: 1 })],
+  type: [1, choice(be32, natTypes)],
   family: [2, family32],
   addrMin: [3, be32],
   addrMax: [4, be32],
@@ -162,9 +172,11 @@ export const redir = table({ protoMin: [1, be32], protoMax: [2, be32], flags: [3
 
 /** Bits of `flags`: what is looked up. */
 export const FIB_F = { saddr: 1, daddr: 2, mark: 4, iif: 8, oif: 16, present: 32 } as const
+/** What a lookup gives. */
+export const fibResults = { oif: 1, oifname: 2, type: 3 } as const
 export const fib = table({
   dreg: [1, be32],
-  result: [2, choice(be32, { oif: 1, oifname: 2, type: 3 })],
+  result: [2, choice(be32, fibResults)],
   flags: [3, be32],
 })
 
@@ -190,23 +202,29 @@ export const log = table({
   flags: [6, be32],
 })
 
+/** What a limit counts. */
+export const limitTypes = { packets: 0, bytes: 1 } as const
 /** `unit` is in seconds; NFT_LIMIT_F_INV in `flags` is nft's `over`. */
 export const limit = table({
   rate: [1, be64],
   unit: [2, be64],
   burst: [3, be32],
-  type: [4, choice(be32, { packets: 0, bytes: 1 })],
+  type: [4, choice(be32, limitTypes)],
   flags: [5, be32],
 })
 
+/** How a packet is refused; `icmpx` has codes that fit IPv4 and IPv6. */
+export const rejectTypes = { icmp: 0, tcpReset: 1, icmpx: 2 } as const
 export const reject = table({
-  type: [1, choice(be32, { icmp: 0, tcpReset: 1, icmpx: 2 })],
+  type: [1, choice(be32, rejectTypes)],
   code: [2, u8],
 })
 
+/** `enum nft_rt_keys` */
+export const rtKeys = { classid: 0, nexthop4: 1, nexthop6: 2, tcpmss: 3, xfrm: 4 } as const
 export const rt = table({
   dreg: [1, be32],
-  key: [2, choice(be32, { classid: 0, nexthop4: 1, nexthop6: 2, tcpmss: 3, xfrm: 4 })],
+  key: [2, choice(be32, rtKeys)],
 })
 export const quota = table({ bytes: [1, be64], flags: [2, be32], consumed: [4, be64] })
 export const objref = table({

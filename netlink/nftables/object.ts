@@ -1,28 +1,13 @@
 /** Stateful objects with a name. Of their kinds, counters have functions here. */
-import { table } from '../codec/table.ts'
-import { be32, be64, bytes, string } from '../codec/types.ts'
 import { dump, type Request } from '../request.ts'
-import { layout, type NfMessage } from './attributes.ts'
+import { type NfMessage, objectLayout } from './attributes.ts'
 import { type Family, familyName, NFT_MSG } from './constants.ts'
-import { counter as counterData } from './expressions.ts'
 import { familyHeader, type Operation, operation, verbFlags } from './operation.ts'
 import type { TableRef } from './table.ts'
 import { commentUserdata, readComment } from './userdata.ts'
 
 /** `NFT_OBJECT_COUNTER` */
 const COUNTER = 1
-
-const objectLayout = layout(
-  table({
-    table: [1, string],
-    name: [2, string],
-    type: [3, be32],
-    data: [4, counterData],
-    use: [5, be32],
-    handle: [6, be64],
-    userdata: [8, bytes],
-  }),
-)
 
 export interface CounterRef extends TableRef {
   readonly counter: string
@@ -34,7 +19,7 @@ export const addCounter = ({
   table,
   counter,
   packets = 0n,
-  bytes: octets = 0n,
+  bytes = 0n,
   comment,
 }: CounterRef & {
   readonly packets?: bigint | undefined
@@ -51,7 +36,7 @@ export const addCounter = ({
       name: counter,
       type: COUNTER,
       userdata: commentUserdata(comment),
-      data: { bytes: octets, packets },
+      data: { bytes, packets },
     },
   })
 
