@@ -12,6 +12,7 @@ import { decode, flagsOf, writeMessage } from '../exchange.ts'
 import { change, type Request } from '../request.ts'
 import { batchLayout } from './attributes.ts'
 import { NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFNL_SUBSYS_NFTABLES } from './constants.ts'
+import { getGeneration } from './generation.ts'
 import type { Operation } from './operation.ts'
 
 /** EINTR: a signal reached the thread while the kernel worked on the batch. Nothing was changed. */
@@ -115,24 +116,42 @@ const distinct = (errors: readonly NetlinkError[]): NetlinkError[] => {
 /** Plans are made again this often when the rule set changed under them. */
 const PLAN_TRIES = 10
 
+export interface UpdateOptions {
+  /** See {@link TransactionOptions}. */
+  readonly op?: string | undefined
+  /**
+   * Starts over whenever anybody changed anything between looking and changing; costs one more trip to the kernel.
+   * Default false: only when what was found is gone.
+   */
+  readonly consistent?: boolean | undefined
+  /** How often `plan` may run. Default 10. */
+  readonly attempts?: number | undefined
+}
+
 /**
  * Looks, decides and changes, again from the start when somebody else changed the rule set in between: `plan` reads
- * what there is and returns the operations that are missing. ENOENT (what was listed is gone) and ERESTART (another
- * generation) make it start over.
- * @param attempts how often `plan` may run
- * @throws what `plan` or {@link transaction} throws
+ * what there is and returns the operations that are missing. ENOENT makes it start over, unless the plan comes out the
+ * same again: then it is not others who are to blame.
+ * @throws what `plan` or {@link transaction} throws; ERESTART when `consistent` could not be had
  */
 export const update = async (
   connection: Connection,
   plan: () => Promise<readonly Operation[]>,
-  options: Omit<TransactionOptions, 'generation'> & { readonly attempts?: number | undefined } = {},
+  { op, consistent = false, attempts = PLAN_TRIES }: UpdateOptions = {},
 ): Promise<void> => {
+  let refused: { readonly error: unknown; readonly plan: string } | undefined
   for (let attempt = 1; ; attempt++) {
+    const generation = consistent ? await connection.run(getGeneration()) : undefined
     const operations = await plan()
+    const words = operations.map((operation) => operation.op).join('\n')
+    if (refused?.plan === words) throw refused.error
+    refused = undefined
     try {
-      return await transaction(connection, operations, options)
+      return await transaction(connection, operations, { op, generation })
     } catch (error) {
-      if (attempt >= (options.attempts ?? PLAN_TRIES) || !isErrno(error, 'ENOENT', 'ERESTART')) throw error
+      const gone = isErrno(error, 'ENOENT')
+      if (attempt >= attempts || !(gone || isErrno(error, 'ERESTART'))) throw error
+      if (gone) refused = { error, plan: words }
     }
   }
 }

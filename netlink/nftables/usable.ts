@@ -1,6 +1,6 @@
 /** Whether this kernel can do what the plugins want of nf_tables. */
 import type { Connection } from '../connection.ts'
-import { NetlinkError } from '../error.ts'
+import { isErrno, NetlinkError } from '../error.ts'
 import { NETLINK_NETFILTER, type Netns } from '../netns.ts'
 import { addChain, listChains } from './chain.ts'
 import { addRule, deleteRule, listRules } from './rule.ts'
@@ -76,3 +76,10 @@ export const unusable = async (netns: Netns, sync = false): Promise<Error | unde
 /** The same as a yes or no. */
 export const usable = async (netns: Netns, sync = false): Promise<boolean> =>
   (await unusable(netns, sync)) === undefined
+
+/**
+ * Whether an error of a list says that this kernel has no nf_tables at all, so that nothing can be in it: nfnetlink
+ * answers EINVAL for a subsystem that it does not know.
+ */
+export const isWithoutNftables = (error: unknown): boolean =>
+  isErrno(error, 'EINVAL', 'EOPNOTSUPP', 'EPROTONOSUPPORT')

@@ -24,6 +24,7 @@ import {
   deleteRule,
   flushChain,
   goto,
+  isWithoutNftables,
   listChains,
   listRules,
   masquerade,
@@ -108,6 +109,13 @@ const base = (): Operation[] => [
 const owned = async (connection: Connection, prefix: string): Promise<Rule[]> =>
   (await connection.run(listRules(checks))).filter(({ comment }) => comment?.startsWith(prefix))
 
+/** The same where it is all about removing: without nf_tables there is nothing to remove. */
+const ownedIfAny = (connection: Connection, prefix: string): Promise<Rule[]> =>
+  owned(connection, prefix).catch((error: unknown) => {
+    if (isWithoutNftables(error)) return []
+    throw error
+  })
+
 /**
  * Masquerades what the container sends out of its subnet, IPv4 and IPv6. Rules that the same attachment left behind go
  * in the same transaction, rules that are there already stay, and what is missing or wrong of the table is repaired.
@@ -144,7 +152,7 @@ export const addMasquerade = async (connection: Connection, options: Masquerade)
  */
 export const deleteMasquerade = async (connection: Connection, owner: MasqueradeOwner): Promise<void> => {
   const prefix = ownerHash(owner)
-  await update(connection, async () => (await owned(connection, prefix)).map(deleteRule))
+  await update(connection, async () => (await ownedIfAny(connection, prefix)).map(deleteRule))
 }
 
 /**
@@ -159,7 +167,7 @@ export const gcMasquerade = async (
   const hashes = new Set(valid.map((owner) => ownerHash({ ...owner, network })))
   const prefix = `${hash(network)}-`
   await update(connection, async () =>
-    (await owned(connection, prefix))
+    (await ownedIfAny(connection, prefix))
       .filter(({ comment }) => !hashes.has(comment!.slice(0, prefix.length + 16)))
       .map(deleteRule),
   )

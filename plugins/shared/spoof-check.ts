@@ -29,6 +29,7 @@ import {
   drop,
   flushChain,
   getChain,
+  isWithoutNftables,
   jump,
   jumpTarget,
   listChains,
@@ -125,13 +126,20 @@ export const addSpoofCheck = async (connection: Connection, options: SpoofCheck)
   })
 }
 
+/** The rules of the table or a chain; without nf_tables there are none. */
+const rulesIfAny = (connection: Connection, where: Parameters<typeof listRules>[0]): Promise<Rule[]> =>
+  connection.run(listRules(where)).catch((error: unknown) => {
+    if (isWithoutNftables(error)) return []
+    throw error
+  })
+
 /** Which of the chains exist. */
 const existing = async (connection: Connection, chains: readonly ChainRef[]): Promise<ChainRef[]> => {
   const outcomes = await connection.batch(chains.map(getChain))
   return chains.filter((_, i) => {
     const outcome = outcomes[i]!
     if (outcome.ok) return true
-    if (isErrno(outcome.error, 'ENOENT')) return false
+    if (isErrno(outcome.error, 'ENOENT') || isWithoutNftables(outcome.error)) return false
     throw outcome.error
   })
 }
@@ -143,7 +151,7 @@ const existing = async (connection: Connection, chains: readonly ChainRef[]): Pr
 export const deleteSpoofCheck = async (connection: Connection, owner: SpoofCheckOwner): Promise<void> => {
   const names = namesOf(idOf(owner))
   await update(connection, async () => [
-    ...leading(await connection.run(listRules(prerouting)), names).map(deleteRule),
+    ...leading(await rulesIfAny(connection, prerouting), names).map(deleteRule),
     // The first jumps to the second, so that it has to go before.
     ...(await existing(connection, [names.iface, names.mac])).map(deleteChain),
   ])
@@ -162,7 +170,7 @@ export const gcSpoofCheck = async (
 ): Promise<void> => {
   const validChains = new Set(valid.flatMap((owner) => chainsOf(namesOf(idOf(owner)))))
   await update(connection, async () => {
-    const rules = await connection.run(listRules(table))
+    const rules = await rulesIfAny(connection, table)
     const entries = rules.filter(
       (rule) => rule.chain === prerouting.chain && jumpTarget(rule)?.startsWith(chainPrefix),
     )

@@ -11,6 +11,8 @@ import {
   transaction,
   update,
 } from '../../../netlink/nftables/index.ts'
+import { addMasquerade, deleteMasquerade, gcMasquerade } from '../../../plugins/shared/masquerade-nftables.ts'
+import { deleteSpoofCheck, gcSpoofCheck } from '../../../plugins/shared/spoof-check.ts'
 
 interface Message {
   readonly type: number
@@ -149,23 +151,36 @@ test('nothing is sent for no operations', async () => {
   expect(seen).toEqual([])
 })
 
-test.runIf(littleEndian)('a plan starts over when the rule set changed, and only then', async () => {
+test.runIf(littleEndian)('a plan starts over when what it found is gone, and only then', async () => {
   const { connection, seen } = fakeKernel((messages, attempt) =>
-    attempt === 1
-      ? acknowledge(messages, { 0: 2 })
-      : attempt === 2
-        ? answer(messages[0]!.seq, 85)
-        : attempt === 3
-          ? acknowledge(messages)
-          : acknowledge(messages, { 0: 22 }),
+    acknowledge(messages, { 0: { 1: 2, 2: 2, 3: 0 }[attempt] ?? 22 }),
   )
   let plans = 0
   const plan = async () => {
     plans += 1
-    return [deleteTable(t)]
+    return [deleteTable({ ...t, table: `t${plans}` })]
   }
   await update(connection, plan)
   expect([plans, seen.length]).toEqual([3, 3])
   await expect(update(connection, plan)).rejects.toMatchObject({ code: 'EINVAL' })
   expect(plans).toBe(4)
+})
+
+test.runIf(littleEndian)('a plan is not made for ever', async () => {
+  const { connection, seen } = fakeKernel((messages) => acknowledge(messages, { 0: 2 }))
+  const plan = async () => [deleteTable({ ...t, table: `t${seen.length}` })]
+  await expect(update(connection, plan, { attempts: 5 })).rejects.toMatchObject({ code: 'ENOENT' })
+  expect(seen).toHaveLength(5)
+})
+
+test.runIf(littleEndian)('where the kernel has no nf_tables there is nothing to remove', async () => {
+  const { connection } = fakeKernel((messages) => Buffer.concat(messages.map(({ seq }) => answer(seq, 22))))
+  const owner = { network: 'n', containerId: 'c', ifName: 'eth0' }
+  await deleteMasquerade(connection, owner)
+  await gcMasquerade(connection, 'n', [])
+  await deleteSpoofCheck(connection, owner)
+  await gcSpoofCheck(connection, [], new Set())
+  await expect(addMasquerade(connection, { ...owner, addresses: ['10.0.0.1/8'] })).rejects.toMatchObject({
+    code: 'EINVAL',
+  })
 })
