@@ -6,13 +6,22 @@ import {
   readFileSync,
   readSync,
   statfsSync,
+  statSync,
   writeSync,
 } from 'node:fs'
 import { binding, type Descriptor, type OpenSpec, type SystemError } from '../native/binding.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
 
-const { O_NONBLOCK, O_DIRECTORY } = constants
-const sysctlDirectory = { path: '/proc/sys/net', flags: O_DIRECTORY }
+const { O_DIRECTORY, O_NONBLOCK, O_RDONLY, O_RDWR } = constants
+/**
+ * `/proc/sys/net` is one directory for all; what differs by namespace begins below it, and is found by the namespace of
+ * the thread that opens it. These two hold nearly everything that is ever set.
+ */
+const sysctlFamilies = ['ipv4', 'ipv6']
+const sysctlDirectories = sysctlFamilies.map((family) => ({
+  path: `/proc/sys/net/${family}`,
+  flags: O_DIRECTORY,
+}))
 const AF_NETLINK = 16
 const SOCK_RAW = 3
 const SOL_NETLINK = 270
@@ -87,8 +96,8 @@ export interface NetnsLock {
 export class Netns {
   readonly #descriptor: Descriptor | null
   #identity: string | undefined
-  /** `/proc/sys/net` of a namespace that is not the program's own. */
-  #sysctls: Descriptor | undefined
+  /** `/proc/sys/net/ipv4` and `ipv6` of a namespace that is not the program's own, as far as they can be used. */
+  #sysctls: ReadonlyMap<string, Descriptor> | undefined
 
   private constructor(descriptor: Descriptor | null) {
     this.#descriptor = descriptor
@@ -139,7 +148,7 @@ export class Netns {
 
   /** Safe to repeat. */
   close(): void {
-    this.#sysctls?.close()
+    for (const directory of this.#sysctls?.values() ?? []) directory.close()
     this.#descriptor?.close()
   }
   [Symbol.dispose](): void {
@@ -186,10 +195,11 @@ export class Netns {
   /** A netlink connection in the namespace: NETLINK_ROUTE unless `protocol` says otherwise. @throws SystemError */
   connect(options: ConnectionOptions & { readonly protocol?: number | undefined } = {}): Connection {
     const spec = { domain: AF_NETLINK, type: SOCK_RAW, protocol: options.protocol ?? NETLINK_ROUTE }
-    const [socket, sysctls] =
-      this.#descriptor && !this.#sysctls ? this.openAll([spec, sysctlDirectory]) : [this.open(spec)]
-    // Without /proc/sys, the first sysctl that is asked for says so.
-    if (sysctls && isDescriptor(sysctls)) this.#sysctls = sysctls
+    // The sysctl directories are wanted sooner or later, and a thread is in the namespace just now.
+    const [socket, ...directories] = this.openAll(
+      this.#descriptor && !this.#sysctls ? [spec, ...sysctlDirectories] : [spec],
+    )
+    if (directories.length > 0) this.#keepSysctls(directories)
     if (!socket || !isDescriptor(socket)) throw socket ?? new Error('the addon opened nothing')
     try {
       return new Connection(prepare(socket), options)
@@ -200,15 +210,38 @@ export class Netns {
   }
 
   /**
-   * Where a sysctl is found. A directory opened in the namespace shows that namespace's settings to whoever looks
-   * through it, so a thread has to enter the namespace only once.
+   * A directory opened in the namespace shows that namespace's settings to whoever looks through it, so that a thread has
+   * to enter the namespace only once. Unless it is the very one that everybody has: then it shows those of the looker.
    */
-  #sysctlPath(name: string): string {
-    if (!/^net(\/[^/\0]+)+$/.test(name) || name.split('/').some((part) => part === '.' || part === '..'))
+  #keepSysctls(opened: readonly (Descriptor | SystemError)[]): ReadonlyMap<string, Descriptor> {
+    const usable = new Map<string, Descriptor>()
+    for (const [i, directory] of opened.entries()) {
+      if (!isDescriptor(directory)) continue
+      const own = statSync(sysctlDirectories[i]!.path, { bigint: true, throwIfNoEntry: false })
+      const there = fstatSync(directory.fd, { bigint: true })
+      if (own && own.dev === there.dev && own.ino === there.ino) directory.close()
+      else usable.set(sysctlFamilies[i]!, directory)
+    }
+    this.#sysctls = usable
+    return usable
+  }
+
+  /** Opens a sysctl: through a directory that is open, or else by a thread in the namespace. */
+  #openSysctl(name: string, flags: number): { readonly fd: number; close(): void } {
+    const parts = name.split('/')
+    if (!/^net(\/[^/\0]+)+$/.test(name) || parts.includes('.') || parts.includes('..'))
       throw new RangeError(`${JSON.stringify(name)} is not the name of a sysctl below net/`)
-    if (!this.#descriptor) return `/proc/sys/${name}`
-    this.#sysctls ??= this.open(sysctlDirectory)
-    return `/proc/self/fd/${this.#sysctls.fd}/${name.slice('net/'.length)}`
+    const [, family = '', ...rest] = parts
+    const sysctls = this.#descriptor
+      ? (this.#sysctls ?? this.#keepSysctls(this.openAll(sysctlDirectories)))
+      : undefined
+    const directory = sysctls?.get(family)
+    if (this.#descriptor && !directory) return this.open({ path: `/proc/sys/${name}`, flags })
+    const fd = openSync(
+      directory ? `/proc/self/fd/${directory.fd}/${rest.join('/')}` : `/proc/sys/${name}`,
+      flags,
+    )
+    return { fd, close: () => closeSync(fd) }
   }
 
   /**
@@ -217,7 +250,12 @@ export class Netns {
    * @throws SystemError (ENOENT: no such interface or setting)
    */
   readSysctl(name: string): string {
-    return readFileSync(this.#sysctlPath(name), 'latin1').replace(/\n$/, '')
+    const file = this.#openSysctl(name, O_RDONLY)
+    try {
+      return readFileSync(file.fd, 'latin1').replace(/\n$/, '')
+    } finally {
+      file.close()
+    }
   }
 
   /**
@@ -227,17 +265,17 @@ export class Netns {
    */
   writeSysctls(writes: readonly SysctlWrite[]): (Error | null)[] {
     return writes.map(({ name, value }) => {
-      let file: number | undefined
+      let file: { readonly fd: number; close(): void } | undefined
       try {
-        file = openSync(this.#sysctlPath(name), 'r+')
+        file = this.#openSysctl(name, O_RDWR)
         const buffer = Buffer.alloc(256)
-        const present = buffer.toString('latin1', 0, readSync(file, buffer, 0, buffer.length, 0))
-        if (present !== `${value}\n`) writeSync(file, value, 0)
+        const present = buffer.toString('latin1', 0, readSync(file.fd, buffer, 0, buffer.length, 0))
+        if (present !== `${value}\n`) writeSync(file.fd, value, 0)
         return null
       } catch (error) {
         return error as Error
       } finally {
-        if (file !== undefined) closeSync(file)
+        file?.close()
       }
     })
   }
