@@ -1,0 +1,100 @@
+import { builtinModules } from 'node:module'
+import { dirname, join, normalize } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { importsOf, layers, linesWith, read, sources } from './sources.ts'
+
+const layerOf = (path: string): string => path.split('/')[0]!
+const rank = (path: string): number => layers.indexOf(layerOf(path))
+const target = (path: string, specifier: string): string => normalize(join(dirname(path), specifier))
+
+describe('imports', () => {
+  test('there are sources to look at', () => {
+    expect(sources.length).toBeGreaterThan(100)
+    expect(sources.flatMap(importsOf).length).toBeGreaterThan(400)
+  })
+
+  test('go one way through the layers', () => {
+    const upward = sources
+      .filter((path) => path !== 'index.ts')
+      .flatMap((path) =>
+        importsOf(path)
+          .filter(({ specifier }) => specifier.startsWith('.'))
+          .map(({ specifier }) => target(path, specifier))
+          .filter((imported) => rank(imported) > rank(path) || rank(imported) < 0)
+          .map((imported) => `${path} imports ${imported}`),
+      )
+    expect(upward).toEqual([])
+  })
+
+  test('name files that exist, with their extension', () => {
+    const all = new Set(sources)
+    const dangling = sources.flatMap((path) =>
+      importsOf(path)
+        .filter(({ specifier }) => specifier.startsWith('.'))
+        .filter(({ specifier }) => !all.has(target(path, specifier)))
+        .map(({ specifier }) => `${path} imports ${specifier}`),
+    )
+    expect(dangling).toEqual([])
+  })
+
+  test('make no circle', () => {
+    const edges = new Map(
+      sources.map((path) => [
+        path,
+        importsOf(path)
+          .filter(({ specifier, isType }) => specifier.startsWith('.') && !isType)
+          .map(({ specifier }) => target(path, specifier)),
+      ]),
+    )
+    const done = new Set<string>()
+    const circles: string[] = []
+    const visit = (path: string, trail: readonly string[]): void => {
+      if (trail.includes(path)) {
+        circles.push([...trail.slice(trail.indexOf(path)), path].join(' -> '))
+        return
+      }
+      if (done.has(path)) return
+      for (const next of edges.get(path) ?? []) visit(next, [...trail, path])
+      done.add(path)
+    }
+    for (const path of sources) visit(path, [])
+    expect(circles).toEqual([])
+  })
+
+  test('come from Node, by its scheme, or from the dependencies of package.json', () => {
+    const { dependencies } = JSON.parse(read('package.json')) as { dependencies: Record<string, string> }
+    const foreign = sources.flatMap((path) =>
+      importsOf(path)
+        .map(({ specifier }) => specifier)
+        .filter((specifier) => !specifier.startsWith('.'))
+        .filter((specifier) => {
+          if (specifier.startsWith('node:')) return !builtinModules.includes(specifier.slice('node:'.length))
+          const parts = specifier.split('/')
+          const name = parts.slice(0, specifier.startsWith('@') ? 2 : 1).join('/')
+          return !Object.hasOwn(dependencies, name)
+        })
+        .map((specifier) => `${path} imports ${specifier}`),
+    )
+    expect(foreign).toEqual([])
+  })
+})
+
+describe('the world outside', () => {
+  const below = sources.filter((path) => !['cli', 'daemon'].includes(layerOf(path)))
+
+  test('only native/binding.ts knows that there is a .node file', () => {
+    const others = sources.filter((path) => path !== 'native/binding.ts')
+    expect(others.flatMap((path) => linesWith(path, /\.node['"`]|process\.dlopen/))).toEqual([])
+  })
+
+  test('only cli/ and daemon/ read the environment, arguments and input, print, or exit', () => {
+    const pattern =
+      /\bprocess\.(env|argv|stdin|stdout|stderr|exit|exitCode|abort|on|once|chdir|cwd|umask)\b|\bconsole\./
+    expect(below.flatMap((path) => linesWith(path, pattern))).toEqual([])
+  })
+
+  test('nobody uses a shell', () => {
+    const pattern = /\bexecSync\b|\bshell: true|['"`](\/bin\/)?(ba|da)?sh['"`]/
+    expect(sources.flatMap((path) => linesWith(path, pattern))).toEqual([])
+  })
+})
