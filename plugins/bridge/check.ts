@@ -12,11 +12,13 @@ import {
 import { notForwarding } from '../shared/forwarding.ts'
 import { missingMasquerade } from '../shared/masquerade.ts'
 import { checkSpoofCheck } from '../shared/spoof-check.ts'
+import { peerOf } from '../shared/veth-removal.ts'
 import type { BridgeAttachment } from './conf.ts'
 import { type Bridge, expectBridge } from './device.ts'
-import { planGateways } from './gateways.ts'
+import { type Gateways, planGateways } from './gateways.ts'
+import { plan } from './plan.ts'
 import { vlanGatewayName, wantedVlans } from './vlan-port.ts'
-import { portVlans, wantsFiltering } from './vlans.ts'
+import { type PortVlans, wantsFiltering } from './vlans.ts'
 
 const onHost = (result: Result): readonly Interface[] =>
   (result.interfaces ?? []).filter(({ sandbox }) => !sandbox)
@@ -36,22 +38,23 @@ const findBridge = async ({ conf, host }: BridgeAttachment, result: Result): Pro
 
 /** The host's end of the pair: the peer of the container's interface, a port of the bridge. */
 const findPort = async (
-  { host }: BridgeAttachment,
+  attachment: BridgeAttachment,
   result: Result,
   inside: Link,
   bridge: Bridge,
 ): Promise<Link> => {
+  const { host } = attachment
+  const peer = await peerOf(attachment, inside)
+  let port: Link | undefined
   for (const listed of onHost(result)) {
     if (listed.name === bridge.name) continue
-    const found = await findLink(host, listed.name)
-    if (!found) throw checkFailed(`interface ${listed.name} of the result does not exist`)
-    if (found.kind !== 'veth' || found.index !== inside.link || found.link !== inside.index) continue
-    await checkLink(host, listed, 'veth')
-    if (found.master !== bridge.index)
-      throw checkFailed(`${found.name} is not a port of bridge ${bridge.name}`)
-    return found
+    if (listed.name === peer?.name) port = await checkLink(host, listed, 'veth')
+    else if (!(await findLink(host, listed.name)))
+      throw checkFailed(`interface ${listed.name} of the result does not exist`)
   }
-  throw checkFailed(`the result lists no interface on the host that is the peer of ${inside.name}`)
+  if (!port) throw checkFailed(`the result lists no interface on the host that is the peer of ${inside.name}`)
+  if (port.master !== bridge.index) throw checkFailed(`${port.name} is not a port of bridge ${bridge.name}`)
+  return port
 }
 
 const checkPort = ({ conf }: BridgeAttachment, port: Link): void => {
@@ -68,8 +71,12 @@ const checkPort = ({ conf }: BridgeAttachment, port: Link): void => {
     throw checkFailed(`bridge port in error state: ${port.operState}`)
 }
 
-const checkVlans = async ({ conf, host }: BridgeAttachment, port: Link): Promise<void> => {
-  const wanted = wantedVlans(portVlans(conf))
+const checkVlans = async (
+  { host }: BridgeAttachment,
+  port: Pick<Link, 'index' | 'name'>,
+  vlans: PortVlans,
+): Promise<void> => {
+  const wanted = wantedVlans(vlans)
   if (wanted.length === 0) return
   const [found] = await host.run(bridgeVlan.list({ index: port.index }))
   for (const { vid, last = vid, pvid = false } of wanted)
@@ -80,21 +87,35 @@ const checkVlans = async ({ conf, host }: BridgeAttachment, port: Link): Promise
     }
 }
 
+/** What carries the gateway's addresses: the bridge, or the interface of a VLAN, which has to be in it. */
+const findGateway = async (attachment: BridgeAttachment, bridge: Bridge): Promise<Link> => {
+  const { conf, host } = attachment
+  if (conf.vlan === 0) return bridge
+  const name = vlanGatewayName(bridge.name, conf.vlan)
+  const found = await findLink(host, name)
+  if (!found) throw checkFailed(`the gateway's interface ${name} does not exist`)
+  if (!found.up) throw checkFailed(`the gateway's interface ${name} is down`)
+  if (found.kind !== 'veth' || !found.link) return found
+  const port = await findLink(host, found.link)
+  if (port?.link !== found.index || port.master !== bridge.index)
+    throw checkFailed(`the gateway's interface ${name} is not plugged into ${bridge.name}`)
+  await checkVlans(attachment, port, { untagged: conf.vlan, tagged: [] })
+  return found
+}
+
 /** The gateway's addresses, and that the host forwards. */
 const checkGateway = async (
-  { conf, host, hostNetns }: BridgeAttachment,
-  result: Result,
+  attachment: BridgeAttachment,
+  { addresses }: Gateways,
   bridge: Bridge,
 ): Promise<void> => {
-  const { addresses } = planGateways(conf, result)
+  const { host, hostNetns } = attachment
   if (addresses.length === 0) return
-  const name = conf.vlan === 0 ? bridge.name : vlanGatewayName(bridge.name, conf.vlan)
-  const target = await findLink(host, name)
-  if (!target) throw checkFailed(`the gateway's interface ${name} does not exist`)
+  const target = await findGateway(attachment, bridge)
   const present = await host.run(address.list({ index: target.index }))
   for (const wanted of addresses)
     if (!present.some((own) => own.address === wanted))
-      throw checkFailed(`${name} does not have the gateway's address ${wanted}`)
+      throw checkFailed(`${target.name} does not have the gateway's address ${wanted}`)
   for (const family of notForwarding(hostNetns, addresses.map(familyOf)))
     throw checkFailed(`the host does not forward IPv${family}`)
 }
@@ -102,32 +123,35 @@ const checkGateway = async (
 /** @throws CniError naming the first thing that is not as ADD left it */
 export const checkBridge = async (attachment: BridgeAttachment): Promise<void> => {
   const { conf, ipam, container, hostNftables, containerId, ifName } = attachment
+  const { vlans } = plan(attachment)
   const result = requirePrevResult(attachment)
   const bridge = await findBridge(attachment, result)
   const { entry, index } = containerInterface(result, attachment)
-  const inside = await checkLink(container, entry, 'veth')
+  // Plugins behind this one may change the container's MTU.
+  const inside = await checkLink(container, { ...entry, mtu: undefined }, 'veth')
   const port = await findPort(attachment, result, inside, bridge)
   checkPort(attachment, port)
-  await checkVlans(attachment, port)
+  await checkVlans(attachment, port, vlans)
   if (!conf.disableContainerInterface && !inside.up) throw checkFailed(`interface ${inside.name} is down`)
   if (conf.macspoofchk) {
     const [missing] = await checkSpoofCheck(hostNftables, {
       containerId,
       ifName,
       hostInterface: port.name,
-      mac: entry.mac ?? inside.address,
+      mac: inside.address,
     })
     if (missing) throw checkFailed(`MAC spoof check: missing ${missing}`)
   }
   if (!ipam) return
   await ipam.check()
   await checkConfiguration(container, inside, result, index)
-  await checkGateway(attachment, result, bridge)
+  // Plugins behind this one may have added addresses of their own interfaces.
+  const ips = (result.ips ?? []).filter((ip) => ip.interface === undefined || ip.interface === index)
+  await checkGateway(attachment, planGateways(conf, { ips }), bridge)
   if (conf.ipMasq) {
-    const own = (result.ips ?? []).filter((ip) => ip.interface === index)
     const [missing] = await missingMasquerade(
       attachment,
-      own.map((ip) => ip.address),
+      ips.map((ip) => ip.address),
     )
     if (missing) throw checkFailed(`IP masquerade: missing ${missing}`)
   }

@@ -1,5 +1,5 @@
 import type { IpConfig, Result, Route } from '../../cni/types.ts'
-import { contains, familyOf, formatIp, network, parseCidr } from '../../netlink/ip.ts'
+import { contains, familyOf, formatIp, network, parseCidr, parseIp } from '../../netlink/ip.ts'
 import type { BridgeConf } from './conf.ts'
 
 /** Index of the container's interface in a bridge's result: bridge, host veth, container. */
@@ -23,6 +23,13 @@ export const defaultDst = { 4: '0.0.0.0/0', 6: '::/0' } as const
 const isDefault = (route: Route, family: 4 | 6): boolean => {
   const dst = parseCidr(route.dst)
   return dst !== null && dst.prefix === 0 && familyOf(route.dst) === family
+}
+
+/** A gateway with the prefix length of the container's address, as the kernel prints it. */
+const placed = (gateway: string, cidr: string): string => {
+  const ip = parseIp(gateway)
+  if (!ip) throw new RangeError(`gateway ${JSON.stringify(gateway)} is not an IP address`)
+  return `${formatIp(ip)}/${cidr.split('/')[1]}`
 }
 
 /** What IPAM's answer means for a bridge. */
@@ -49,7 +56,7 @@ export const planGateways = (
     const gateway = ip.gateway ?? (isGateway ? firstAddress(ip.address) : undefined)
     if (gateway !== undefined && conf.isDefaultGateway && !routes.some((route) => isDefault(route, family)))
       routes.push({ dst: defaultDst[family], gw: gateway })
-    if (gateway !== undefined && isGateway) addresses.add(`${gateway}/${ip.address.split('/')[1]}`)
+    if (gateway !== undefined && isGateway) addresses.add(placed(gateway, ip.address))
     return { ...ip, gateway, interface: CONTAINER }
   })
   return { ips, routes, addresses: [...addresses] }

@@ -2,7 +2,7 @@
  * `bridge`: the container gets one end of a veth pair, a bridge on the host the other. With IPAM it is a routed network
  * behind the bridge's gateway address; without, a plain segment.
  */
-import { CniError, invalidConfig } from '../../cni/error.ts'
+import { CniError, codes } from '../../cni/error.ts'
 import { definePlugin } from '../../cni/plugin.ts'
 import { allVersions, type Interface, type Result } from '../../cni/types.ts'
 import { apply } from '../../cni/undo.ts'
@@ -10,48 +10,27 @@ import { familyOf, type Link, link, TimeoutError, waitForAddress, waitForLink } 
 import { configureRequests, prepareIpv6 } from '../shared/configure.ts'
 import { chooseDns } from '../shared/dns.ts'
 import { enableForwarding } from '../shared/forwarding.ts'
-import { requestedMac } from '../shared/mac.ts'
 import { setUpMasquerade } from '../shared/masquerade.ts'
+import { containerNetns } from '../shared/netns.ts'
 import { addSpoofCheck, deleteSpoofCheck } from '../shared/spoof-check.ts'
 import { addVeth, type Veth } from '../shared/veth.ts'
+import { ensureAddresses } from './addresses.ts'
 import { checkBridge } from './check.ts'
-import { type BridgeAttachment, type BridgeConf, bridgeConf } from './conf.ts'
-import { type Bridge, ensureAddresses, ensureBridge, holdBridges } from './device.ts'
+import { type BridgeAttachment, bridgeConf } from './conf.ts'
+import { type Bridge, ensureBridge } from './device.ts'
 import { type Gateways, planGateways } from './gateways.ts'
+import { holdBridges } from './hold.ts'
+import { type Plan, plan } from './plan.ts'
 import { collect, remove } from './remove.ts'
 import { bridgeStatus } from './status.ts'
-import { ensureVlanGateway, vlanGatewayName, vlanSteps } from './vlan-port.ts'
-import { type PortVlans, portVlans } from './vlans.ts'
+import { ensureVlanGateway, vlanSteps } from './vlan-port.ts'
 
 /** Milliseconds for the port, and for duplicate address detection of IPv6. */
 const PORT_TIMEOUT = 5_000
 const DAD_TIMEOUT = 10_000
 
-/** The container's MAC: later sources win. Empty: none asked for. */
-const macOf = ({ conf, args }: BridgeAttachment): string =>
-  conf.runtimeConfig?.mac || conf.args?.cni?.mac || args.pick(['MAC']).MAC || ''
-
-/** All that can be refused before the kernel is touched. @throws CniError */
-const plan = (attachment: BridgeAttachment): { readonly vlans: PortVlans; readonly mac: string } => {
-  const { conf, ipam } = attachment
-  const vlans = portVlans(conf)
-  const mac = requestedMac(macOf(attachment))
-  if (conf.hairpinMode && conf.promiscMode)
-    throw invalidConfig('cannot set hairpin mode and promiscuous mode at the same time')
-  if (conf.disableContainerInterface && ipam)
-    throw invalidConfig('cannot use IPAM when DisableContainerInterface flag is set')
-  if (conf.vlan !== 0 && isGateway(conf) && ipam) vlanGatewayName(conf.bridge, conf.vlan)
-  return { vlans, mac }
-}
-
-const isGateway = (conf: BridgeConf): boolean => conf.isGateway || conf.isDefaultGateway
-
 /** Makes the veth pair, a port of the bridge with the configuration's settings. */
-const attach = async (
-  attachment: BridgeAttachment,
-  bridge: Bridge,
-  { vlans, mac }: ReturnType<typeof plan>,
-): Promise<Veth> => {
+const attach = async (attachment: BridgeAttachment, bridge: Bridge, { vlans, mac }: Plan): Promise<Veth> => {
   const { conf, host, hostNftables, undo, containerId, ifName } = attachment
   const settings = { hairpin: conf.hairpinMode || undefined, isolated: conf.portIsolation || undefined }
   const veth = await addVeth(attachment, {
@@ -80,48 +59,53 @@ const configure = async (
   veth: Veth,
   { ips, routes }: Gateways,
 ): Promise<void> => {
-  const { conf, container, netns, undo, ifName, signal } = attachment
+  const { conf, container, undo, ifName, signal } = attachment
+  const netns = containerNetns(attachment)
   const setup = { index: veth.index, name: ifName, ips, routes, dad: conf.enabledad }
-  if (netns) prepareIpv6(netns, setup)
+  prepareIpv6(attachment, setup)
   await apply(
     container,
     undo,
     configureRequests(setup).map((request) => ({ request })),
   )
-  if (!netns || !conf.enabledad || !ips.some(({ address }) => familyOf(address) === 6)) return
+  if (!conf.enabledad || !ips.some(({ address }) => familyOf(address) === 6)) return
   const settled = await waitForAddress(
     { netns, connection: container },
     veth.index,
-    (all) => !all.some(({ flags }) => flags.tentative),
+    // An address that failed stays tentative for ever.
+    (all) => all.every(({ flags }) => !flags.tentative || flags.dadfailed),
     { timeout: DAD_TIMEOUT, signal },
   )
   const failed = settled.find(({ flags }) => flags.dadfailed)
   if (failed)
     throw new CniError({
-      code: 999,
+      code: codes.internal,
       msg: `duplicate address detection failed for ${failed.address}`,
       details: 'another host on the segment uses this address',
     })
 }
 
-/** The host's side of a routed network: the gateway's addresses, forwarding, masquerade. */
+/** The host's side of a routed network: the gateway's addresses, masquerade, forwarding. */
 const serve = async (
   attachment: BridgeAttachment,
   bridge: Bridge,
+  veth: Veth,
   gateways: Gateways,
 ): Promise<Link | undefined> => {
   const { conf, hostNetns } = attachment
+  const own = new Set([veth.hostName])
   let vlanGateway: Link | undefined
-  if (isGateway(conf) && gateways.addresses.length > 0) {
-    if (conf.vlan !== 0) vlanGateway = await ensureVlanGateway(attachment, bridge)
-    await ensureAddresses(attachment, vlanGateway ?? bridge, gateways.addresses)
-    enableForwarding(hostNetns, gateways.addresses.map(familyOf))
+  if (gateways.addresses.length > 0) {
+    if (conf.vlan !== 0) vlanGateway = await ensureVlanGateway(attachment, { bridge, own })
+    await ensureAddresses(attachment, { bridge, target: vlanGateway ?? bridge, own }, gateways.addresses)
   }
   if (conf.ipMasq)
     await setUpMasquerade(
       attachment,
       gateways.ips.map(({ address }) => address),
     )
+  // Last, because nothing takes it back.
+  enableForwarding(hostNetns, gateways.addresses.map(familyOf))
   return vlanGateway
 }
 
@@ -139,14 +123,14 @@ const portUp = async ({ host, hostNetns, signal }: BridgeAttachment, name: strin
     if (!(error instanceof TimeoutError)) throw error
     const state = (error.lastState as Link | undefined)?.operState
     throw new CniError({
-      code: 999,
+      code: codes.internal,
       msg: `bridge port in error state: ${state}`,
       details: `${name} did not come up within ${PORT_TIMEOUT} ms`,
       cause: error,
     })
   }
   throw new CniError({
-    code: 999,
+    code: codes.internal,
     msg: `bridge port ${name} is gone`,
     details: 'something else removed it during ADD',
   })
@@ -159,26 +143,26 @@ const entry = ({ name, address, mtu }: Link, sandbox?: string): Interface => ({
   sandbox,
 })
 
-const add = async (attachment: BridgeAttachment): Promise<Result> => {
+const add = async (attachment: BridgeAttachment, planned: Plan): Promise<Result> => {
   const { conf, ipam, host, container, ifName, netnsPath } = attachment
-  const planned = plan(attachment)
   const bridge = await ensureBridge(attachment)
   const veth = await attach(attachment, bridge, planned)
   const fromIpam = ipam ? await ipam.add() : {}
   if (ipam && (fromIpam.ips ?? []).length === 0)
-    throw new CniError({ code: 999, msg: 'IPAM plugin returned missing IP config' })
+    throw new CniError({ code: codes.internal, msg: 'IPAM plugin returned missing IP config' })
   const gateways = planGateways(conf, fromIpam)
   let vlanGateway: Link | undefined
   if (ipam) {
     await configure(attachment, veth, gateways)
-    vlanGateway = await serve(attachment, bridge, gateways)
+    vlanGateway = await serve(attachment, bridge, veth, gateways)
   } else if (!conf.disableContainerInterface) await container.run(link.set(veth.index, { up: true }))
   const port = conf.disableContainerInterface
     ? await host.run(link.get(veth.hostName))
     : await portUp(attachment, veth.hostName)
   return {
     interfaces: [
-      entry(bridge),
+      // A bridge whose MTU nobody has set has the least of its ports'.
+      entry(bridge.mtu === port.mtu ? bridge : await host.run(link.get(bridge.index))),
       entry(port),
       { name: ifName, mac: veth.mac, mtu: port.mtu, sandbox: netnsPath },
       ...(vlanGateway ? [entry(vlanGateway)] : []),
@@ -195,9 +179,10 @@ export const bridge = definePlugin({
   versions: allVersions,
   conf: bridgeConf,
   async add(attachment) {
+    const planned = plan(attachment)
     const hold = await holdBridges(attachment)
     try {
-      return await add(attachment)
+      return await add(attachment, planned)
     } finally {
       hold.release()
     }

@@ -1,27 +1,45 @@
 /** DEL and GC of the bridge plugin. The bridge itself, its addresses and the host's settings stay, as in the Go one. */
 import type { Context } from '../../cni/plugin.ts'
 import type { AttachmentId } from '../../cni/types.ts'
-import { bridgeVlan, link } from '../../netlink/index.ts'
+import { address, bridgeVlan, link } from '../../netlink/index.ts'
 import { findLink } from '../shared/check.ts'
 import { Failures } from '../shared/failures.ts'
-import { collectMasquerade, tearDownMasquerade } from '../shared/masquerade.ts'
+import { collectMasquerade, fromAddresses, type IsOurs, tearDownMasquerade } from '../shared/masquerade.ts'
 import { deleteSpoofCheck, gcSpoofCheck } from '../shared/spoof-check.ts'
-import { collectVeths, deleteLink, removeVeth } from '../shared/veth.ts'
+import { deleteLink } from '../shared/veth.ts'
+import { collectVeths, findVeth, removeVeth } from '../shared/veth-removal.ts'
 import type { BridgeAttachment, BridgeConf } from './conf.ts'
+
+/**
+ * Tells the attachment's own addresses from those of another one of the same container: by the result of ADD, or, where
+ * there is none, by what the container's other interfaces have.
+ */
+const ownAddresses = async (attachment: BridgeAttachment, inside: number | undefined): Promise<IsOurs> => {
+  const { prevResult, netns, ifName } = attachment
+  const own = (prevResult?.interfaces ?? []).findIndex(({ name, sandbox }) => sandbox && name === ifName)
+  const listed = (prevResult?.ips ?? []).filter((ip) => ip.interface === undefined || ip.interface === own)
+  if (listed.length > 0) return fromAddresses(listed.map((ip) => ip.address))
+  if (!netns) return () => true
+  const present = await attachment.container.run(address.list())
+  const others = fromAddresses(present.filter(({ index }) => index !== inside).map((one) => one.address))
+  return (source) => !others(source)
+}
 
 /**
  * Removes an attachment. IPAM goes first, while the interface is there to send a release over. Rules are found by their
  * owner, whatever the configuration says by now.
  */
 export const remove = async (attachment: BridgeAttachment): Promise<void> => {
-  const { ipam, hostNftables, prevResult } = attachment
-  const addresses = (prevResult?.ips ?? []).map(({ address }) => address)
+  const { conf, ipam, hostNftables } = attachment
   const failures = new Failures()
   if (ipam) await failures.attempt(() => ipam.del())
+  const found = await failures.attempt(() => findVeth(attachment, conf.bridge))
+  const isOurs = await failures.attempt(() => ownAddresses(attachment, found?.inside))
   await Promise.all([
-    failures.attempt(() => removeVeth(attachment)),
-    failures.attempt(() => deleteSpoofCheck(hostNftables, attachment)),
-    failures.attempt(() => tearDownMasquerade(attachment, addresses)),
+    failures.attempt(() => found && removeVeth(found)),
+    // Its name does not tell the network: it may be that of who has the interface.
+    failures.attempt(() => found && !found.taken && deleteSpoofCheck(hostNftables, attachment)),
+    failures.attempt(() => tearDownMasquerade(attachment, isOurs ?? (() => false))),
   ])
   failures.raise()
 }

@@ -3,7 +3,7 @@ import type { Context } from '../../cni/plugin.ts'
 import { nftables } from '../../netlink/index.ts'
 import { findLink } from '../shared/check.ts'
 import type { BridgeConf } from './conf.ts'
-import { portVlans } from './vlans.ts'
+import { checkConf } from './plan.ts'
 
 const notAvailable = (msg: string, details?: string): CniError =>
   new CniError({ code: codes.notAvailable, msg, details })
@@ -16,7 +16,7 @@ export const bridgeStatus = async ({
   exec,
   ipam,
 }: Context<BridgeConf>): Promise<void> => {
-  portVlans(conf)
+  checkConf(conf, ipam !== null)
   const found = await findLink(host, conf.bridge)
   if (found && found.kind !== 'bridge')
     throw notAvailable(

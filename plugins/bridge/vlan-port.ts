@@ -1,16 +1,19 @@
 /** VLANs of a bridge's ports, and the interface that carries the gateway of a VLAN. */
 import { invalidConfig } from '../../cni/error.ts'
 import { apply, type Step } from '../../cni/undo.ts'
-import { bridgeVlan, type Link, link } from '../../netlink/index.ts'
+import { bridgeVlan, isErrno, type Link, link } from '../../netlink/index.ts'
 import { findLink } from '../shared/check.ts'
-import { isLinkName, randomMac, vethName } from '../shared/identity.ts'
+import { isLinkName, portMac, randomMac, vethName } from '../shared/identity.ts'
+import { refuseAdvertisements } from '../shared/sysctl.ts'
 import { deleteLink } from '../shared/veth.ts'
 import type { BridgeAttachment } from './conf.ts'
-import { type Bridge, portsOf, whenAlone } from './device.ts'
+import type { Bridge } from './device.ts'
+import { unlessShared } from './hold.ts'
 import type { PortVlans } from './vlans.ts'
 
 /** VLAN 1: what ports carry untagged where a trunk is configured without a `vlan`. */
 const NATIVE = 1
+const TRIES = 5
 
 /** What a port carries of the configuration's. */
 export const wantedVlans = ({ untagged, tagged }: PortVlans): readonly bridgeVlan.VlanRange[] => {
@@ -21,7 +24,7 @@ export const wantedVlans = ({ untagged, tagged }: PortVlans): readonly bridgeVla
 }
 
 /**
- * Sets the VLANs of a new port. What it has got from the bridge's default goes first, unless it is to stay.
+ * Sets the VLANs of a port. What a new one has got from the bridge's default goes first, unless it is to stay.
  * Equivalent: `bridge vlan del dev vethX vid 1`, `bridge vlan add dev vethX vid 100 pvid untagged`, ….
  */
 export const vlanSteps = (
@@ -33,10 +36,12 @@ export const vlanSteps = (
   const wanted = wantedVlans(vlans)
   if (wanted.length === 0) return []
   const inherited = bridge.data?.vlanDefaultPvid ?? NATIVE
+  const stays =
+    preserveDefault ||
+    inherited === 0 ||
+    wanted.some(({ vid, last = vid }) => vid <= inherited && inherited <= last)
   return [
-    ...(preserveDefault || inherited === 0
-      ? []
-      : [{ request: bridgeVlan.delete(index, [{ vid: inherited }]) }]),
+    ...(stays ? [] : [{ request: bridgeVlan.delete(index, [{ vid: inherited }]) }]),
     { request: bridgeVlan.add(index, wanted) },
   ]
 }
@@ -52,22 +57,20 @@ export const vlanGatewayName = (bridge: string, vlan: number): string => {
   return name
 }
 
-/**
- * The host's own interface in the VLAN, made where it is missing: one end of a veth pair whose other end is a port of
- * the bridge in that VLAN. Like the bridge it outlives the attachments; GC removes it when nothing uses the VLAN.
- */
-export const ensureVlanGateway = async (attachment: BridgeAttachment, bridge: Bridge): Promise<Link> => {
-  const { conf, host, hostNetns, undo } = attachment
-  const name = vlanGatewayName(bridge.name, conf.vlan)
-  const found = await findLink(host, name)
-  if (found) return found
+/** Where {@link ensureVlanGateway} works. */
+interface Place {
+  readonly bridge: Bridge
+  /** Names of the ports that this ADD has plugged in. */
+  readonly own: Set<string>
+}
+
+/** @throws NetlinkError, EEXIST where another ADD has made it at the same moment */
+const create = async (attachment: BridgeAttachment, { bridge, own }: Place, name: string): Promise<void> => {
+  const { host, undo } = attachment
   const port = vethName()
-  const others = async (): Promise<number> =>
-    (await portsOf(attachment, bridge.index)).filter((other) => other.name !== port).length
-  const remove = async (): Promise<void> => {
-    if ((await others()) === 0) await deleteLink(host, name)
-  }
-  const mtu = bridge.mtu
+  own.add(port)
+  const { mtu } = bridge
+  const remove = () => unlessShared(attachment, bridge.index, own, () => deleteLink(host, name))
   await apply(host, undo, [
     {
       request: link.add({
@@ -76,14 +79,53 @@ export const ensureVlanGateway = async (attachment: BridgeAttachment, bridge: Br
         address: randomMac(),
         mtu,
         up: true,
-        data: { peer: { name: port, address: randomMac(), mtu } },
+        data: { peer: { name: port, address: portMac(), mtu } },
       }),
-      undo: [`delete ${name}`, () => whenAlone(attachment, remove)],
+      undo: [`delete ${name}`, remove],
     },
     { request: link.set(port, { master: bridge.index, up: true }) },
   ])
-  hostNetns.writeSysctls([{ name: `net/ipv6/conf/${name}/accept_ra`, value: '0' }])
-  const [gateway, peer] = await Promise.all([host.run(link.get(name)), host.run(link.get(port))])
-  await apply(host, undo, vlanSteps(bridge, peer.index, { untagged: conf.vlan, tagged: [] }, false))
-  return gateway
+}
+
+/** Plugs it in, into its VLAN: what has been done already changes nothing. */
+const complete = async (attachment: BridgeAttachment, bridge: Bridge, found: Link): Promise<void> => {
+  const { conf, host, undo } = attachment
+  if (!found.up) await host.run(link.set(found.index, { up: true }))
+  // An interface of another kind is the operator's own way into the VLAN.
+  const port = found.kind === 'veth' && found.link ? await findLink(host, found.link) : null
+  if (port?.link !== found.index) return
+  if (port.master !== undefined && port.master !== bridge.index)
+    throw invalidConfig(
+      `${JSON.stringify(found.name)} already exists but is not plugged into ${bridge.name}`,
+      'remove it, or choose another name for "bridge"',
+    )
+  await apply(host, undo, [
+    ...(port.master === undefined || !port.up
+      ? [{ request: link.set(port.index, { master: bridge.index, up: true }) }]
+      : []),
+    ...vlanSteps(bridge, port.index, { untagged: conf.vlan, tagged: [] }, false),
+  ])
+}
+
+/**
+ * The host's own interface in the VLAN, made where it is missing: one end of a veth pair whose other end is a port of
+ * the bridge in that VLAN. Like the bridge it outlives the attachments; GC removes it when nothing uses the VLAN.
+ * @throws CniError, NetlinkError
+ */
+export const ensureVlanGateway = async (attachment: BridgeAttachment, place: Place): Promise<Link> => {
+  const { conf, host, hostNetns, log } = attachment
+  const name = vlanGatewayName(place.bridge.name, conf.vlan)
+  for (let attempt = 1; ; attempt++) {
+    const found = await findLink(host, name)
+    if (found) {
+      await complete(attachment, place.bridge, found)
+      refuseAdvertisements(hostNetns, log, name)
+      return found
+    }
+    try {
+      await create(attachment, place, name)
+    } catch (error) {
+      if (attempt === TRIES || !isErrno(error, 'EEXIST')) throw error
+    }
+  }
 }

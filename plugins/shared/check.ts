@@ -9,6 +9,7 @@ import {
   isErrno,
   type Link,
   link,
+  network,
   parseCidr,
   route,
   sameMac,
@@ -30,10 +31,10 @@ export const requirePrevResult = ({ prevResult }: Pick<Attachment<unknown>, 'pre
   return prevResult
 }
 
-/** A link by its name, or null. */
-export const findLink = async (connection: Connection, name: string): Promise<Link | null> => {
+/** A link by its name or index, or null. */
+export const findLink = async (connection: Connection, which: string | number): Promise<Link | null> => {
   try {
-    return await connection.run(link.get(name))
+    return await connection.run(link.get(which))
   } catch (error) {
     if (isErrno(error, 'ENODEV')) return null
     throw error
@@ -103,8 +104,12 @@ export const checkConfiguration = async (
     if (!parsed || !present.has(formatCidr(parsed)))
       throw checkFailed(
         `address ${ip.address} is not on interface ${found.name}`,
-        `it has: ${[...present].join(', ')}`,
+        `it has: ${[...present].join(', ') || 'none'}`,
       )
+    if (parsed.prefix === parsed.ip.length * 8) continue
+    const dst = formatCidr({ ip: network(parsed), prefix: parsed.prefix })
+    const routes = await connection.run(route.list({ table: 'main', dst }))
+    if (routes.length === 0) throw checkFailed(`there is no route to ${dst}, the subnet of ${ip.address}`)
   }
   for (const wanted of installedRoutes(ips, result.routes ?? [])) {
     const table = wanted.table || 254

@@ -3,6 +3,7 @@
  * its link. Everything goes as requests of one batch, and all of it goes away with the link.
  */
 import { invalidConfig } from '../../cni/error.ts'
+import type { Attachment } from '../../cni/plugin.ts'
 import type { IpConfig, Route } from '../../cni/types.ts'
 import {
   address,
@@ -14,7 +15,8 @@ import {
   type Request,
   route,
 } from '../../netlink/index.ts'
-import type { Netns } from '../../netlink/netns.ts'
+import { containerNetns } from './netns.ts'
+import { preferSysctls, restoreSysctl } from './sysctl.ts'
 
 export interface Configuration {
   /** Index and name of the interface in the container. */
@@ -51,14 +53,13 @@ export const installedRoutes = (ips: readonly IpConfig[], routes: readonly Route
   return routes.flatMap((wanted) => {
     const dst = canonical(wanted.dst)
     const gw = wanted.gw ?? gateways.get(familyOf(dst))
-    const key = [dst, gw, wanted.priority ?? 0, wanted.table ?? 254].join(' ')
+    const key = [dst, gw, wanted.priority || 0, wanted.table || 254].join(' ')
     if (seen.has(key)) return []
     seen.add(key)
     return [{ ...wanted, dst, gw }]
   })
 }
 
-/** Names of the scopes, for errors like `ip route` prints them. */
 const toRequest = (index: number, wanted: InstalledRoute): Request<void> =>
   route.add({
     dst: wanted.dst,
@@ -94,29 +95,30 @@ export const configureRequests = ({ index, ips, routes, dad }: Configuration): R
  * The settings that IPv6 addresses of the interface need before it comes up.
  * @throws Error where IPv6 addresses were given and the kernel does not let IPv6 be used
  */
-export const prepareIpv6 = (netns: Netns, { name, ips, dad }: Configuration): void => {
-  const conf = `net/ipv6/conf/${name}`
-  const wishes = [
-    { name: `${conf}/accept_dad`, value: dad ? '1' : '0' },
-    ...(dad ? [{ name: `${conf}/enhanced_dad`, value: '1' }] : []),
-  ]
-  const needs = ips.some(({ address: own }) => familyOf(own) === 6)
-    ? [
-        { name: 'net/ipv6/conf/lo/disable_ipv6', value: '0' },
-        { name: `${conf}/disable_ipv6`, value: '0' },
-        { name: `${conf}/keep_addr_on_down`, value: '1' },
-      ]
-    : []
-  const outcomes = netns.writeSysctls([...needs, ...wishes])
-  for (const [i, need] of needs.entries()) {
-    const error = outcomes[i]
-    if (error)
-      throw new Error(
-        `an IPv6 address was assigned, but IPv6 can not be enabled: ${need.name}: ${error.message}`,
-        {
-          cause: error,
-        },
-      )
+export const prepareIpv6 = (
+  attachment: Attachment<unknown>,
+  { name, ips, dad }: Omit<Configuration, 'index'>,
+): void => {
+  const { undo, log } = attachment
+  const netns = containerNetns(attachment)
+  const own = `net/ipv6/conf/${name}`
+  if (ips.some(({ address: one }) => familyOf(one) === 6)) {
+    const loopback = 'net/ipv6/conf/lo/disable_ipv6'
+    const writes = [
+      { name: loopback, value: '0' },
+      { name: `${own}/disable_ipv6`, value: '0' },
+      { name: `${own}/keep_addr_on_down`, value: '1' },
+    ]
+    undo.push('give lo its IPv6 setting back', restoreSysctl(netns, loopback))
+    for (const [i, error] of netns.writeSysctls(writes).entries())
+      if (error)
+        throw new Error(
+          `an IPv6 address was assigned, but IPv6 can not be enabled: ${writes[i]!.name}: ${error.message}`,
+          { cause: error },
+        )
   }
-  // accept_dad is a wish: a kernel without IPv6 has no such setting and needs none.
+  preferSysctls(netns, log, [
+    { name: `${own}/accept_dad`, value: dad ? '1' : '0' },
+    ...(dad ? [{ name: `${own}/enhanced_dad`, value: '1' }] : []),
+  ])
 }

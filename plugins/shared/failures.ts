@@ -4,12 +4,13 @@ import { CniError } from '../../cni/error.ts'
 export class Failures {
   readonly #errors: unknown[] = []
 
-  /** Tries one step. */
-  async attempt(step: () => unknown): Promise<void> {
+  /** Tries one step. @returns what it gives; undefined where it failed */
+  async attempt<T>(step: () => T): Promise<Awaited<T> | undefined> {
     try {
-      await step()
+      return await step()
     } catch (error) {
       this.#errors.push(error)
+      return undefined
     }
   }
 

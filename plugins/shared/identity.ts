@@ -1,9 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import type { AttachmentId } from '../../cni/types.ts'
-import { link } from '../../netlink/index.ts'
+import { formatMac, link } from '../../netlink/index.ts'
 
 /** A name for the host's end of a veth pair: `veth` and 8 hex digits, as the Go plugins make it. */
 export const vethName = (): string => `veth${randomBytes(4).toString('hex')}`
+
+/** Whether it is such a name. */
+export const isVethName = (name: string): boolean => /^veth[0-9a-f]{8}$/.test(name)
 
 /**
  * A random locally administered unicast MAC. Given at creation it is pinned (`addr_assign_type` NET_ADDR_SET): a
@@ -13,7 +16,17 @@ export const vethName = (): string => `veth${randomBytes(4).toString('hex')}`
 export const randomMac = (): string => {
   const bytes = randomBytes(6)
   bytes[0] = (bytes[0]! & 0xfe) | 0x02
-  return bytes.toString('hex').replace(/..(?!$)/g, '$&:')
+  return formatMac(bytes)
+}
+
+/**
+ * The same for a port, from the upper end of what there is: a bridge whose MAC is not pinned takes its lowest port's,
+ * and a new container must not change the address that all others have in their caches.
+ */
+export const portMac = (): string => {
+  const bytes = randomBytes(6)
+  bytes[0] = 0xfe
+  return formatMac(bytes)
 }
 
 /** Whether the kernel takes it as an interface's name. */
@@ -26,6 +39,9 @@ export const isLinkName = (name: string): boolean => {
   }
 }
 
+/** What the aliases of all our links begin with. */
+export const aliasPrefix = 'linkwright:'
+
 /** IFALIASZ, linux/if.h, less the NUL. */
 const MAX_ALIAS = 255
 
@@ -34,13 +50,13 @@ const MAX_ALIAS = 255
  * a DEL that has lost the container's namespace find it. Undefined where it would not fit.
  */
 export const ownerAlias = (network: string, { containerId, ifName }: AttachmentId): string | undefined => {
-  const alias = `linkwright:${network}/${containerId}/${ifName}`
+  const alias = `${aliasPrefix}${network}/${containerId}/${ifName}`
   return Buffer.byteLength(alias) > MAX_ALIAS ? undefined : alias
 }
 
 /** Whose a link with this alias is; undefined where it is not ours or of another network. */
 export const ownerOfAlias = (network: string, alias: string | undefined): AttachmentId | undefined => {
-  const prefix = `linkwright:${network}/`
+  const prefix = `${aliasPrefix}${network}/`
   if (!alias?.startsWith(prefix)) return undefined
   const [containerId, ifName, ...more] = alias.slice(prefix.length).split('/')
   return containerId && ifName && more.length === 0 ? { containerId, ifName } : undefined

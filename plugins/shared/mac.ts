@@ -1,18 +1,23 @@
 import { CniError, codes } from '../../cni/error.ts'
 import { formatMac, parseMac } from '../../netlink/index.ts'
 
+const refuse = (text: string, details: string): never => {
+  throw new CniError({
+    code: codes.invalidConfig,
+    msg: `invalid MAC address ${JSON.stringify(text)}`,
+    details,
+  })
+}
+
 /**
  * A requested MAC in its usual form; empty where none is requested.
- * @throws CniError code 7 for what is no address of an Ethernet interface
+ * @throws CniError code 7 for what is no address an Ethernet interface can have
  */
 export const requestedMac = (text: string): string => {
   if (text === '') return ''
   const bytes = parseMac(text)
-  if (bytes?.length !== 6)
-    throw new CniError({
-      code: codes.invalidConfig,
-      msg: `invalid MAC address ${JSON.stringify(text)}`,
-      details: 'expected six bytes, like 02:11:22:33:44:55',
-    })
+  if (bytes?.length !== 6) return refuse(text, 'expected six bytes, like 02:11:22:33:44:55')
+  if (bytes[0]! & 1) return refuse(text, 'it is a multicast address: the first byte has to be even')
+  if (bytes.every((byte) => byte === 0)) return refuse(text, 'it is no address: all its bytes are zero')
   return formatMac(bytes)
 }

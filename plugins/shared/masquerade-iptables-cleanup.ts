@@ -4,23 +4,24 @@
  * xtables hold a nat table are the programs executed.
  */
 import { readSync } from 'node:fs'
-import type { Context } from '../../cni/plugin.ts'
-import { isErrno, type Netns, nftables } from '../../netlink/index.ts'
-import { formatIp } from '../../netlink/ip.ts'
-import {
-  chainName,
-  deleteIptablesMasquerade,
-  type IptablesMasquerade,
-  type Program,
-  ruleComment,
-} from './masquerade-iptables.ts'
+import type { Context, Logger } from '../../cni/plugin.ts'
+import { formatIp, isErrno, type Netns, nftables } from '../../netlink/index.ts'
+import { deleteLegacyMasquerade, gcLegacyMasquerade } from './masquerade-iptables-legacy.ts'
+import { chainName, isChainName, ownerInComment } from './masquerade-iptables-names.ts'
 
-type Host = Pick<Context<unknown>, 'hostNftables' | 'hostNetns' | 'exec'>
+/** What the cleaning needs of a plugin's context. */
+export interface IptablesHost extends Pick<Context<unknown>, 'hostNftables' | 'hostNetns' | 'exec'> {
+  readonly log: Logger
+}
+
+/** Whether rules for a source address are the attachment's; undefined: the rule names none. */
+export type IsOurs = (source: string | undefined) => boolean
 
 const families = [
   { family: 'ip', version: 4, names: 'ip_tables_names', saddr: { offset: 12, len: 4 } },
   { family: 'ip6', version: 6, names: 'ip6_tables_names', saddr: { offset: 8, len: 16 } },
 ] as const
+type Which = (typeof families)[number]
 
 /** The chain a rule jumps to, if it does. */
 const jumpTarget = (rule: nftables.Rule): string | undefined => {
@@ -30,20 +31,26 @@ const jumpTarget = (rule: nftables.Rule): string | undefined => {
   return undefined
 }
 
-/** The source address a rule compares with, if it does. */
-const sourceOf = (rule: nftables.Rule, saddr: { offset: number; len: number }): string | undefined => {
+/**
+ * The source address a rule compares with, if it does. Of a whole subnet (old plugins) it is the network address, of
+ * which iptables compares only the bytes that count.
+ */
+const sourceOf = (rule: nftables.Rule, { saddr }: Which): string | undefined => {
   let loaded = false
   for (const { kind, data } of rule.expressions) {
     if (kind === 'payload' && data)
-      loaded = data.base === 'network' && data.offset === saddr.offset && data.len === saddr.len
-    else if (kind === 'cmp' && data && loaded && data.op === 'eq' && data.data?.value?.length === saddr.len)
-      return formatIp(data.data.value)
+      loaded = data.base === 'network' && data.offset === saddr.offset && (data.len ?? 0) <= saddr.len
+    else if (kind === 'cmp' && data && loaded && data.op === 'eq' && data.data?.value) {
+      const address = new Uint8Array(saddr.len)
+      address.set(data.data.value.subarray(0, saddr.len))
+      return formatIp(address)
+    }
   }
   return undefined
 }
 
 /** Whether the old xtables hold a nat table in the host's namespace. */
-const hasLegacyNat = (host: Netns, names: string): boolean => {
+const hasLegacyNat = (host: Netns, { names }: Which): boolean => {
   try {
     const file = host.open({ path: `/proc/thread-self/net/${names}`, flags: 0 })
     try {
@@ -58,76 +65,82 @@ const hasLegacyNat = (host: Netns, names: string): boolean => {
   }
 }
 
-/** A kernel without nf_tables has nothing of ours in it. */
-const withoutNftables = (error: unknown): boolean => isErrno(error, 'EOPNOTSUPP', 'EPROTONOSUPPORT', 'EINVAL')
+/** A kernel without nf_tables has nothing of ours in it, and a nat table that nobody made has no rules. */
+const hasNone = (error: unknown): boolean =>
+  isErrno(error, 'EOPNOTSUPP', 'EPROTONOSUPPORT', 'EINVAL', 'ENOENT')
 
-/** Deletes the rules of POSTROUTING that lead to `chain`, and the chain unless others lead there too. */
-const deleteJumps = async (
-  { hostNftables }: Host,
-  { family, saddr }: (typeof families)[number],
-  chain: string,
-  isOurs: (source: string | undefined) => boolean,
-): Promise<void> => {
-  const rules = await hostNftables.run(nftables.listRules({ family, table: 'nat', chain: 'POSTROUTING' }))
-  const jumps = rules.filter((rule) => jumpTarget(rule) === chain)
-  const ours = jumps.filter((rule) => isOurs(sourceOf(rule, saddr)))
-  const ref = { family, table: 'nat', chain }
-  await nftables.transaction(hostNftables, [
-    ...ours.map((rule) => nftables.deleteRule(rule)),
-    ...(ours.length === jumps.length ? [nftables.flushChain(ref), nftables.deleteChain(ref)] : []),
-  ])
-}
-
-/**
- * Removes the iptables rules of a container in a network: those of `addresses`, all of them where there are none. The
- * chain stays as long as another attachment of the container uses it.
- * @throws NetlinkError, or Error of a program
- */
-export const cleanIptablesMasquerade = async (host: Host, masquerade: IptablesMasquerade): Promise<void> => {
-  const chain = chainName(masquerade.network, masquerade.containerId)
-  const addresses = new Set(masquerade.addresses.map((cidr) => cidr.split('/')[0]))
-  const outcomes = await host.hostNftables.batch(
-    families.map(({ family }) => nftables.getChain({ family, table: 'nat', chain })),
-  )
-  for (const [i, outcome] of outcomes.entries()) {
-    const which = families[i]!
-    if (outcome.ok)
-      await deleteJumps(host, which, chain, (source) => addresses.size === 0 || addresses.has(source))
-    else if (!isErrno(outcome.error, 'ENOENT') && !withoutNftables(outcome.error)) throw outcome.error
-    if (hasLegacyNat(host.hostNetns, which.names))
-      await deleteIptablesMasquerade(host.exec, legacyProgram(which.version), masquerade)
+const listNat = async ({ hostNftables }: IptablesHost, { family }: Which): Promise<nftables.Rule[]> => {
+  try {
+    return await hostNftables.run(nftables.listRules({ family, table: 'nat' }))
+  } catch (error) {
+    if (hasNone(error)) return []
+    throw error
   }
 }
 
-const legacyProgram = (version: 4 | 6): Program => (version === 4 ? 'iptables-legacy' : 'ip6tables-legacy')
+const hasChain = async (
+  { hostNftables }: IptablesHost,
+  { family }: Which,
+  chain: string,
+): Promise<boolean> => {
+  const [outcome] = await hostNftables.batch([nftables.getChain({ family, table: 'nat', chain })])
+  if (!outcome.ok && !hasNone(outcome.error)) throw outcome.error
+  return outcome.ok
+}
+
+/** Deletes the rules of POSTROUTING that lead to `chain` and are ours, and the chain unless others lead there too. */
+const deleteJumps = (host: IptablesHost, which: Which, chain: string, isOurs: IsOurs): Promise<void> =>
+  // iptables changes the same tables at any time: what is gone when we come to it makes us look again.
+  nftables.update(host.hostNftables, async () => {
+    if (!(await hasChain(host, which, chain))) return []
+    const rules = await listNat(host, which)
+    const jumps = rules.filter((rule) => rule.chain === 'POSTROUTING' && jumpTarget(rule) === chain)
+    const ours = jumps.filter((rule) => isOurs(sourceOf(rule, which)))
+    const ref = { family: which.family, table: 'nat', chain }
+    return [
+      ...ours.map((rule) => nftables.deleteRule(rule)),
+      ...(ours.length === jumps.length ? [nftables.flushChain(ref), nftables.deleteChain(ref)] : []),
+    ]
+  })
+
+/**
+ * Removes the iptables rules of a container in a network, as far as they are the attachment's. The chain stays as long
+ * as another attachment of the container uses it.
+ * @throws NetlinkError, or Error of a program
+ */
+export const cleanIptablesMasquerade = async (
+  host: IptablesHost,
+  { network, containerId }: { readonly network: string; readonly containerId: string },
+  isOurs: IsOurs,
+): Promise<void> => {
+  const chain = chainName(network, containerId)
+  for (const which of families) {
+    if (await hasChain(host, which, chain)) await deleteJumps(host, which, chain, isOurs)
+    if (hasLegacyNat(host.hostNetns, which)) await deleteLegacyMasquerade(host, which.version, chain, isOurs)
+  }
+}
 
 /**
  * Removes the chains of a network's containers that are not in the list. The owner of a chain is found by the comment
- * on its rules; chains of other networks and of other programs stay.
+ * on a rule; chains of other networks and of other programs stay.
  */
 export const gcIptablesMasquerade = async (
-  host: Host,
+  host: IptablesHost,
   network: string,
   validContainers: ReadonlySet<string>,
 ): Promise<void> => {
-  const quoted = ruleComment(network, '').replace(/ id: ""$/, ' id: "')
   for (const which of families) {
-    const rules = await host.hostNftables
-      .run(nftables.listRules({ family: which.family, table: 'nat', chain: 'POSTROUTING' }))
-      .catch((error: unknown) => {
-        if (withoutNftables(error) || isErrno(error, 'ENOENT')) return []
-        throw error
-      })
     const stale = new Set<string>()
-    for (const rule of rules) {
-      const chain = jumpTarget(rule)
+    for (const rule of await listNat(host, which)) {
       // The comment is userdata, or the text of an xtables match, depending on iptables' version.
       const text = rule.comment ?? Buffer.from(rule.raw).toString('latin1')
-      const at = text.indexOf(quoted)
-      if (!chain || at < 0) continue
-      const owner = text.slice(at + quoted.length, text.indexOf('"', at + quoted.length))
-      if (chain === chainName(network, owner) && !validContainers.has(owner)) stale.add(chain)
+      const owner = ownerInComment(network, text)
+      const chain = isChainName(rule.chain) ? rule.chain : jumpTarget(rule)
+      if (owner !== undefined && chain === chainName(network, owner) && !validContainers.has(owner))
+        stale.add(chain)
     }
     for (const chain of stale) await deleteJumps(host, which, chain, () => true)
+    if (hasLegacyNat(host.hostNetns, which))
+      await gcLegacyMasquerade(host, which.version, network, validContainers)
   }
 }

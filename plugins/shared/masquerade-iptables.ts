@@ -3,9 +3,9 @@
  * in the nat table. Only for ADD, and only where it is asked for or nf_tables is missing; see
  * masquerade-iptables-cleanup.ts for how DEL does without running anything on most hosts.
  */
-import { createHash } from 'node:crypto'
 import type { Exec } from '../../cni/exec.ts'
 import { familyOf, formatIp, network, parseCidr } from '../../netlink/ip.ts'
+import { chainName, ruleComment } from './masquerade-iptables-names.ts'
 
 export interface IptablesMasquerade {
   readonly network: string
@@ -14,24 +14,13 @@ export interface IptablesMasquerade {
   readonly addresses: readonly string[]
 }
 
-/** The chain of a container in a network. The interface is not part of it: two attachments share one. */
-export const chainName = (network: string, containerId: string): string =>
-  `CNI-${createHash('sha512')
-    .update(network + containerId)
-    .digest('hex')
-    .slice(0, 24)}`
-
-/** The comment on each rule, in Go's quotes. */
-export const ruleComment = (network: string, containerId: string): string =>
-  `name: ${JSON.stringify(network)} id: ${JSON.stringify(containerId)}`
-
 /** The front ends: of nf_tables on almost every host, of the old xtables by their own names. */
 export type Program = 'iptables' | 'ip6tables' | 'iptables-legacy' | 'ip6tables-legacy'
 const programs = { 4: 'iptables', 6: 'ip6tables' } as const
 const multicast = { 4: '224.0.0.0/4', 6: 'ff00::/8' } as const
 
 /** Runs one of the programs on the nat table. @throws Error with its words on standard error */
-const iptables = async (exec: Exec, file: Program, args: readonly string[]): Promise<string> => {
+export const iptables = async (exec: Exec, file: Program, args: readonly string[]): Promise<string> => {
   const { status, stdout, stderr } = await exec(file, ['--wait', '-t', 'nat', ...args])
   if (status !== 0)
     throw new Error(`${file} -t nat ${args.join(' ')}: ${stderr.trim() || `exit status ${status}`}`)
@@ -73,7 +62,8 @@ export const addIptablesMasquerade = async (exec: Exec, masquerade: IptablesMasq
     if (exists.status !== 0) await iptables(exec, programs[family], ['-N', chain])
     for (const { chain: to, rule } of addresses.flatMap((address) => rulesFor(masquerade, address)))
       if (!(await hasRule(exec, family, to, rule)))
-        await iptables(exec, programs[family], ['-A', to, ...rule])
+        // What is not masqueraded comes before what is, also of an address that joins others.
+        await iptables(exec, programs[family], [rule[0] === '-d' ? '-I' : '-A', to, ...rule])
   }
 }
 
@@ -89,38 +79,3 @@ export const missingIptablesMasquerade = async (
         missing.push(`${programs[familyOf(address)]} rule in chain ${chain}: ${rule.join(' ')}`)
   return missing
 }
-
-/** Whether a line of `iptables -S` is a rule of POSTROUTING that leads to one of the plugins' chains. */
-const jumpLine = /^-A POSTROUTING (?:-s (\S+) )?.*-j (CNI-[0-9a-f]{24})$/
-
-/**
- * Removes, by execution, the rules of `addresses` (all that lead to the chain where there are none), then the chain
- * when nothing leads to it any more.
- * @throws Error
- */
-export const deleteIptablesMasquerade = async (
-  exec: Exec,
-  program: Program,
-  { network: name, containerId, addresses }: IptablesMasquerade,
-): Promise<void> => {
-  const chain = chainName(name, containerId)
-  const lines = (await iptables(exec, program, ['-S'])).split('\n')
-  const ours = new Set(addresses.map((address) => address.split('/')[0]!))
-  let left = 0
-  for (const line of lines) {
-    const [, source, target] = jumpLine.exec(line) ?? []
-    if (target !== chain) continue
-    if (ours.size === 0 || (source && ours.has(source.split('/')[0]!)))
-      await iptables(exec, program, ['-D', ...splitRule(line.slice('-A '.length))])
-    else left++
-  }
-  if (left > 0 || !lines.includes(`-N ${chain}`)) return
-  await iptables(exec, program, ['-F', chain])
-  await iptables(exec, program, ['-X', chain])
-}
-
-/** The words of a line of `iptables -S`, whose quoted strings escape `"` and `\`. */
-const splitRule = (line: string): string[] =>
-  [...line.matchAll(/"((?:[^"\\]|\\.)*)"|(\S+)/g)].map(([, quoted, plain]) =>
-    quoted === undefined ? plain! : quoted.replace(/\\(.)/g, '$1'),
-  )

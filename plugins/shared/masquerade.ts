@@ -4,10 +4,12 @@ import { CniError } from '../../cni/error.ts'
 import type { Attachment, Context } from '../../cni/plugin.ts'
 import { rule } from '../../cni/schema.ts'
 import type { AttachmentId } from '../../cni/types.ts'
-import { nftables } from '../../netlink/index.ts'
+import { formatIp, isErrno, network as networkOf, nftables, parseCidr } from '../../netlink/index.ts'
 import { addIptablesMasquerade, missingIptablesMasquerade } from './masquerade-iptables.ts'
-import { cleanIptablesMasquerade, gcIptablesMasquerade } from './masquerade-iptables-cleanup.ts'
+import { cleanIptablesMasquerade, gcIptablesMasquerade, type IsOurs } from './masquerade-iptables-cleanup.ts'
 import { addMasquerade, checkMasquerade, deleteMasquerade, gcMasquerade } from './masquerade-nftables.ts'
+
+export type { IsOurs } from './masquerade-iptables-cleanup.ts'
 
 /** The key `ipMasqBackend`. Default: nftables where the kernel has it, else iptables. */
 export const masqueradeBackend = z.optional(
@@ -45,7 +47,7 @@ export const setUpMasquerade = async (
 ): Promise<void> => {
   const { conf, undo, hostNftables, exec } = attachment
   const masquerade = owner(attachment, addresses)
-  undo.push('remove the masquerade rules', () => tearDownMasquerade(attachment, addresses))
+  undo.push('remove the masquerade rules', () => tearDownMasquerade(attachment, fromAddresses(addresses)))
   if (conf.ipMasqBackend === 'iptables') return addIptablesMasquerade(exec, masquerade)
   try {
     await addMasquerade(hostNftables, masquerade)
@@ -58,17 +60,14 @@ export const setUpMasquerade = async (
 
 /**
  * Removes the rules of an attachment in both backends: the configuration may have changed since, or another
- * implementation may have made them.
- * @param addresses of the container, as far as they are known; without any, all its iptables rules in the network go
+ * implementation may have made them. Those of iptables say which container they belong to, but not which interface.
+ * @param isOurs whether a source address that the container's iptables rules name is this attachment's
  */
-export const tearDownMasquerade = async (
-  attachment: Attachment<unknown>,
-  addresses: readonly string[],
-): Promise<void> => {
-  const masquerade = owner(attachment, addresses)
+export const tearDownMasquerade = async (attachment: Attachment<unknown>, isOurs: IsOurs): Promise<void> => {
+  const { network, containerId, ifName } = attachment
   const outcomes = await Promise.allSettled([
-    deleteMasquerade(attachment.hostNftables, masquerade),
-    cleanIptablesMasquerade(attachment, masquerade),
+    deleteMasquerade(attachment.hostNftables, { network, containerId, ifName }),
+    cleanIptablesMasquerade(attachment, { network, containerId }, isOurs),
   ])
   const errors = outcomes.flatMap((outcome) =>
     outcome.status === 'rejected' ? [outcome.reason as Error] : [],
@@ -81,15 +80,40 @@ export const tearDownMasquerade = async (
     })
 }
 
-/** What is missing of it, in words. */
+/** The {@link IsOurs} of known addresses. Very old plugins made rules for the whole subnet. */
+export const fromAddresses = (addresses: readonly string[]): IsOurs => {
+  const sources = new Set<string | undefined>()
+  for (const parsed of addresses.map(parseCidr))
+    if (parsed) sources.add(formatIp(parsed.ip)).add(formatIp(networkOf(parsed)))
+  return (source) => sources.has(source)
+}
+
+/**
+ * What is missing of it, in words; nothing: an empty list. Either backend will do, whichever the configuration names by
+ * now: the attachment may be older than it, or another implementation's.
+ */
 export const missingMasquerade = async (
   attachment: Attachment<WithBackend>,
   addresses: readonly string[],
 ): Promise<string[]> => {
   const masquerade = owner(attachment, addresses)
-  return (await usesIptables(attachment))
-    ? missingIptablesMasquerade(attachment.exec, masquerade)
-    : checkMasquerade(attachment.hostNftables, masquerade)
+  const look = async (missing: Promise<string[]>): Promise<string[]> => {
+    try {
+      return await missing
+    } catch (error) {
+      // Where there is no program, or no such thing in the kernel, nothing can be there.
+      if (isErrno(error, 'ENOENT', 'EOPNOTSUPP', 'EPROTONOSUPPORT', 'EINVAL'))
+        return [(error as Error).message]
+      throw error
+    }
+  }
+  const inNftables = () => look(checkMasquerade(attachment.hostNftables, masquerade))
+  const inIptables = () => look(missingIptablesMasquerade(attachment.exec, masquerade))
+  const [first, second] = (await usesIptables(attachment))
+    ? [inIptables, inNftables]
+    : [inNftables, inIptables]
+  const missing = await first()
+  return missing.length === 0 || (await second()).length === 0 ? [] : missing
 }
 
 /** Removes the rules of a network's attachments that are not in the list, in both backends. */

@@ -1,0 +1,109 @@
+/** The gateways' addresses, on the bridge or on the interface of a VLAN. */
+import { CniError, codes } from '../../cni/error.ts'
+import { apply, type Step } from '../../cni/undo.ts'
+import { type Address, address, familyOf, isErrno, type Link } from '../../netlink/index.ts'
+import type { BridgeAttachment } from './conf.ts'
+import type { Bridge } from './device.ts'
+import { conflicts } from './gateways.ts'
+import { unlessShared } from './hold.ts'
+
+/** Where the addresses belong. */
+export interface GatewayPlace {
+  readonly bridge: Bridge
+  /** The bridge, or the interface of a VLAN. */
+  readonly target: Link
+  /** Names of the ports that this ADD has plugged in. */
+  readonly own: ReadonlySet<string>
+}
+
+const tolerant = async (request: Promise<void>, ...accepted: string[]): Promise<void> => {
+  try {
+    await request
+  } catch (error) {
+    if (!isErrno(error, ...accepted)) throw error
+  }
+}
+
+const finite = (seconds: number): number | undefined => (Number.isFinite(seconds) ? seconds : undefined)
+
+/** The request that gives an address back as it was. */
+const restore = (was: Address) =>
+  address.add({
+    index: was.index,
+    address: was.address,
+    peer: was.peer,
+    label: was.label,
+    broadcast: was.broadcast,
+    scope: was.scope,
+    metric: was.metric,
+    protocol: was.protocol,
+    validLifetime: finite(was.validLifetime),
+    preferredLifetime: finite(was.preferredLifetime),
+    flags: {
+      nodad: was.family === 6 || was.flags.nodad,
+      homeaddress: was.flags.homeaddress,
+      managetempaddr: was.flags.managetempaddr,
+      mcautojoin: was.flags.mcautojoin,
+      noprefixroute: was.flags.noprefixroute,
+    },
+  })
+
+/**
+ * Gives a bridge (or its VLAN interface) the gateways' addresses.
+ * @param wanted `address/prefix`, as {@link address.list} prints them
+ * @throws CniError where another address is in the way and forceAddress is not set
+ */
+export const ensureAddresses = async (
+  attachment: BridgeAttachment,
+  { bridge, target, own }: GatewayPlace,
+  wanted: readonly string[],
+): Promise<void> => {
+  const { conf, host, undo } = attachment
+  const { index, name } = target
+  const present = await host.run(address.list({ index }))
+  const missing = wanted.filter((cidr) => !present.some((have) => have.address === cidr))
+  if (missing.length === 0) return
+  // Several gateways of one network are not in each other's way.
+  const foreign = present.filter(
+    (have) => !wanted.includes(have.address) && missing.some((cidr) => conflicts(have.address, cidr)),
+  )
+  if (foreign.length > 0 && !conf.forceAddress)
+    throw new CniError({
+      code: codes.invalidConfig,
+      msg: `${JSON.stringify(name)} already has an IP address different from ${missing.join(', ')}`,
+      details: `it has ${foreign.map((have) => have.address).join(', ')}; remove it, or set "forceAddress": true to have it replaced`,
+    })
+  const add = (cidr: string): Step => ({
+    request: address.add({
+      index,
+      address: cidr,
+      broadcast: 'auto',
+      flags: familyOf(cidr) === 6 && !conf.enabledad ? { nodad: true } : {},
+    }),
+    tolerate: ['EEXIST'],
+    undo: [
+      `remove ${cidr} from ${name}`,
+      () =>
+        unlessShared(attachment, bridge.index, own, () =>
+          tolerant(host.run(address.delete({ index, address: cidr })), 'EADDRNOTAVAIL', 'ENODEV'),
+        ),
+    ],
+  })
+  const replace = (have: Address): Step => ({
+    request: address.delete(have),
+    tolerate: ['EADDRNOTAVAIL'],
+    undo: [
+      `give ${name} its address ${have.address} back`,
+      () => tolerant(host.run(restore(have)), 'EEXIST', 'ENODEV'),
+    ],
+  })
+  // Undone last first: the primary address of a subnet has to be there before the secondary ones.
+  await apply(host, undo, [
+    ...foreign.toReversed().map(replace),
+    ...missing.map(add),
+    // With a primary address the kernel may have removed one that is wanted.
+    ...(foreign.length > 0
+      ? wanted.filter((cidr) => !missing.includes(cidr)).map((cidr) => ({ ...add(cidr), undo: undefined }))
+      : []),
+  ])
+}

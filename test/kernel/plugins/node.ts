@@ -1,0 +1,125 @@
+/** A node in miniature whose plugins run in this process: a private host, containers, and calls by verb. */
+import { onTestFinished } from 'vitest'
+import { type Action, dispatch, type Invocation } from '../../../cni/dispatch.ts'
+import { CniError } from '../../../cni/error.ts'
+import type { Logger } from '../../../cni/plugin.ts'
+import type { Host } from '../../../cni/session.ts'
+import type { JsonObject } from '../../../cni/types.ts'
+import { Netns } from '../../../netlink/netns.ts'
+import { plugins } from '../../../plugins/index.ts'
+import { binDirs, type PrintedResult } from '../../support/plugin.ts'
+import { plainEnv } from '../../support/program.ts'
+import { type Container, type PrivateHost, privateHost } from '../../support/space.ts'
+
+export interface NodeCall extends Partial<Omit<Invocation, 'verb' | 'conf'>> {
+  /** Where the interface is to be. Default: nowhere, as after a reboot. */
+  readonly container?: Container | undefined
+  readonly signal?: AbortSignal | undefined
+  /** Passed on in the configuration. */
+  readonly prevResult?: PrintedResult | undefined
+}
+
+const isObject = (value: unknown): value is JsonObject => typeof value === 'object' && value !== null
+
+export class Node {
+  readonly host: PrivateHost
+  readonly netns: Netns
+  /** What plugins have warned about. */
+  readonly warnings: string[] = []
+  /** Further options of every call. */
+  options: Partial<Host> = {}
+
+  /** @internal */
+  constructor(host: PrivateHost) {
+    this.host = host
+    this.netns = Netns.open(host.path)
+  }
+
+  /** The configuration as it has to be for a process outside of the host's mount namespace. */
+  #conf(conf: JsonObject, prevResult: PrintedResult | undefined): JsonObject {
+    const { ipam } = conf
+    const local = isObject(ipam) && ipam.type === 'host-local'
+    return {
+      cniVersion: '1.1.0',
+      name: 'net',
+      type: 'bridge',
+      ...conf,
+      ...(local
+        ? { ipam: { dataDir: this.host.file('/var/lib/cni/networks'), ...(ipam as JsonObject) } }
+        : {}),
+      ...(prevResult ? { prevResult: prevResult as unknown as JsonObject } : {}),
+    }
+  }
+
+  /** One verb of the plugin that the configuration's `type` names. Default: bridge. @throws CniError */
+  async call(verb: Action, conf: JsonObject, call: NodeCall = {}): Promise<PrintedResult | null> {
+    const { container, prevResult, signal, ...more } = call
+    const log: Logger = {
+      debug: () => {},
+      info: () => {},
+      warn: (message) => this.warnings.push(message),
+      error: (message) => this.warnings.push(message),
+    }
+    const invocation = {
+      containerId: 'cid-1',
+      ifName: 'eth0',
+      netnsPath: container?.path ?? '',
+      path: binDirs.go,
+      ...more,
+      verb,
+      conf: this.#conf(conf, prevResult),
+    }
+    const plugin = plugins.get(String(invocation.conf.type))
+    if (!plugin) throw new Error(`there is no plugin ${invocation.conf.type}`)
+    const host = { plugins, hostNetns: this.netns, environment: plainEnv, log, ...this.options }
+    const added = await dispatch(plugin, invocation, host, { signal })
+    return added ? (JSON.parse(JSON.stringify(added.json)) as PrintedResult) : null
+  }
+
+  /** ADD. */
+  async add(conf: JsonObject, call: NodeCall): Promise<PrintedResult> {
+    const result = await this.call('ADD', conf, call)
+    if (!result) throw new Error('ADD gave no result')
+    return result
+  }
+  async check(conf: JsonObject, call: NodeCall): Promise<void> {
+    await this.call('CHECK', conf, call)
+  }
+  async del(conf: JsonObject, call: NodeCall): Promise<void> {
+    await this.call('DEL', conf, call)
+  }
+}
+
+/** A node that lasts as long as the running test. */
+export const node = async (): Promise<Node> => {
+  const made = new Node(await privateHost())
+  onTestFinished(() => made.netns.close())
+  return made
+}
+
+/** The CNI error of a call that has to fail. */
+export const errorOf = async (call: Promise<unknown>): Promise<CniError> => {
+  try {
+    await call
+  } catch (error) {
+    if (error instanceof CniError) return error
+    throw error
+  }
+  throw new Error('it succeeded')
+}
+
+/** The classic configuration. */
+export const classic: JsonObject = {
+  bridge: 'cni0',
+  isGateway: true,
+  ipMasq: true,
+  ipam: { type: 'host-local', subnet: '10.22.0.0/16', routes: [{ dst: '0.0.0.0/0' }] },
+}
+
+/** The same with static addresses and without masquerade. */
+export const fixed = (address: string, gateway?: string, more: JsonObject = {}): JsonObject => ({
+  bridge: 'cni0',
+  isGateway: true,
+  ...more,
+  ipam: { type: 'static', addresses: [gateway === undefined ? { address } : { address, gateway }] },
+})
