@@ -1,5 +1,5 @@
 /** Numbers of linux/netfilter.h, linux/netfilter/nfnetlink.h and linux/netfilter/nf_tables.h, by their names. */
-import { be32, u8 } from '../codec/types.ts'
+import { be32 } from '../codec/types.ts'
 import { choice } from '../codec/values.ts'
 
 /** NFNL_SUBSYS_NFTABLES, in the high byte of `nlmsg_type`. */
@@ -83,8 +83,7 @@ export type Verdict = keyof typeof verdicts
 export const verdictCode = choice(be32, verdicts)
 /** Policy of a base chain. */
 export const policyCode = choice(be32, { drop: 0, accept: 1 })
-/** NFPROTO_* in one byte or four. */
-export const family8 = choice(u8, families)
+/** `NFPROTO_*` as an attribute. */
 export const family32 = choice(be32, families)
 
 /**
@@ -93,8 +92,5 @@ export const family32 = choice(be32, families)
  */
 export const REG_VERDICT = 0
 export const REG_1 = 1
-export const REG_2 = 2
-export const REG_3 = 3
-export const REG_4 = 4
 /** The register that starts `words` times 4 bytes behind the start of register 1, as nft and the kernel name it. */
 export const registerAt = (words: number): number => (words % 4 === 0 ? REG_1 + words / 4 : 8 + words)

@@ -266,6 +266,4 @@ export type Expression = Selected<typeof expressionKinds>
 export const expression: Codec<Expression> = selected(1, 2, expressionKinds)
 export const expressionList = list(expression)
 
-/** The attributes of one expression. */
-export type ExpressionData<K extends keyof typeof expressionKinds> = Value<(typeof expressionKinds)[K]>
 export type Data = Value<typeof data>

@@ -55,8 +55,8 @@ const batchMarker = (op: string, type: number, generation?: number): Request<voi
 
 /**
  * Carries out operations, all or none. No operations: nothing is sent.
- * @throws TransactionError when the kernel refuses, with every operation it minded; NetlinkError EMSGSIZE when the
- * batch is longer than the socket's send buffer (32 MiB with CAP_NET_ADMIN); SystemError when the socket fails
+ * @throws TransactionError when the kernel refuses, with every operation it minded; SystemError when the socket fails:
+ * EMSGSIZE for a batch longer than its send buffer (32 MiB with CAP_NET_ADMIN, about 100 000 rules)
  */
 export const transaction = async (
   connection: Connection,

@@ -134,12 +134,12 @@ export class RuleContext {
   }
 
   /** A lookup in a set that is made together with the rule. `flags` as in NFTA_LOOKUP_FLAGS. */
-  anonymous(set: SetContent, options: { dreg?: number; inverted?: boolean; sreg?: number } = {}): Expression {
+  anonymous(set: SetContent, options: { dreg?: number; inverted?: boolean } = {}): Expression {
     this.sets.push(set)
     return {
       kind: 'lookup',
       data: {
-        sreg: options.sreg ?? REG_1,
+        sreg: REG_1,
         ...(options.dreg !== undefined && { dreg: options.dreg }),
         set: set.data ? '__map%d' : '__set%d',
         setId: this.sets.length - 1,

@@ -1,16 +1,14 @@
 /** What rules compare, look up and translate: header fields, and what the kernel knows about a packet. */
-import { REG_1 } from '../constants.ts'
+import { registerAt } from '../constants.ts'
 import { type DataType, dataTypes, protocols } from '../datatypes.ts'
-import type { CtKey, Expression, MetaKey } from '../expressions.ts'
+import { type CtKey, type Expression, FIB_F, type MetaKey } from '../expressions.ts'
 import type { NetworkProtocol, PayloadStep, RuleContext } from './context.ts'
 
-/** Where a value comes from. Pass one to `match.field`, `lookup`, `vmap` and the maps of nat statements. */
+/** Where a value comes from. For `match.field`, `match.concat`, `vmap` and `dnatMap`. */
 export interface Field {
   /** As nft writes it: `ip saddr`. */
   readonly name: string
   readonly type: DataType
-  /** Bits of the loaded bytes that count, where not all do (`vlan id`). */
-  readonly mask?: Uint8Array | undefined
   /** Position in a header; undefined for what does not come from the packet's bytes. */
   readonly payload?: { readonly base: PayloadStep['base']; readonly offset: number } | undefined
   /** The value tells which protocol follows: see {@link PayloadStep.key}. */
@@ -23,7 +21,7 @@ export interface Field {
   learn?(rule: RuleContext, value: Uint8Array): void
 }
 
-type Options = Pick<Field, 'key' | 'learn' | 'mask'>
+type Options = Pick<Field, 'key' | 'learn'>
 type Require = (rule: RuleContext) => void
 
 const nothing = (): void => {}
@@ -179,8 +177,7 @@ export const fib = (
   keys: readonly ('saddr' | 'daddr' | 'mark' | 'iif' | 'oif')[],
   result: 'type' | 'oif' | 'oifname' | 'present',
 ): Field => {
-  const bits = { saddr: 1, daddr: 2, mark: 4, iif: 8, oif: 16 } as const
-  const flags = keys.reduce((sum, key) => sum | bits[key], result === 'present' ? 32 : 0)
+  const flags = keys.reduce((sum, key) => sum | FIB_F[key], result === 'present' ? FIB_F.present : 0)
   const types = { type: t.fib_addrtype, oif: t.iface_index, oifname: t.ifname, present: t.boolean }
   return {
     name: `fib ${keys.join(' . ')} ${result === 'present' ? 'oif' : result}`,
@@ -198,7 +195,7 @@ export const loadConcat = (rule: RuleContext, keys: readonly Field[]): Expressio
   for (const field of keys) field.require(rule)
   let words = 0
   return keys.map((field) => {
-    const expression = field.load(words % 4 === 0 ? REG_1 + words / 4 : 8 + words)
+    const expression = field.load(registerAt(words))
     words += Math.ceil(field.type.size / 4)
     return expression
   })

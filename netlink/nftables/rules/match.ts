@@ -5,7 +5,7 @@
  */
 import { network, parseCidr } from '../../ip.ts'
 import { REG_1 } from '../constants.ts'
-import { ctStates, ctStatuses, dataTypes, type Scalar } from '../datatypes.ts'
+import { ctStates, ctStatuses, type Scalar } from '../datatypes.ts'
 import type { Expression } from '../expressions.ts'
 import { intervalsOf, type SetContent } from '../set-values.ts'
 import type { Part, RuleContext } from './context.ts'
@@ -274,6 +274,3 @@ export const match = {
         data: { sreg: REG_1, set, ...(op === 'ne' && { flags: 1 }) },
       }),
 } as const
-
-/** Numbers that tests and callers need beside the words. */
-export const protocolNumber = (name: string): number => dataTypes.inet_proto.encode(name)[0]!

@@ -1,7 +1,8 @@
 /** Statements that end a rule or act on a packet, but for address translation. The comments give the words for nft. */
 import { REG_1, REG_VERDICT, type Verdict } from '../constants.ts'
 import { dataTypes } from '../datatypes.ts'
-import { type Expression, type logLevels, NAT_RANGE } from '../expressions.ts'
+import type { Expression, logLevels } from '../expressions.ts'
+import { intervalsOf, type SetElement } from '../set-values.ts'
 import type { Part, RuleContext } from './context.ts'
 import { type Field, loadConcat } from './field.ts'
 
@@ -149,14 +150,19 @@ export const setMetaMark = (value: MarkValue): Part => setMark('meta', value)
 /** `ct mark set 0x1`, `ct mark set meta mark` */
 export const setCtMark = (value: MarkValue): Part => setMark('ct', value)
 
-/** `FIELD . FIELD vmap @NAME`: what to do, from a verdict map of the table */
+/**
+ * `FIELD . FIELD vmap @NAME`: what to do, from a verdict map of the table; or from one that is written out,
+ * `FIELD vmap { KEY : VERDICT, … }`
+ */
 export const vmap =
-  (keys: readonly Field[], map: string): Part =>
-  (rule) =>
-    rule.statement(...loadConcat(rule, keys), {
-      kind: 'lookup',
-      data: { sreg: REG_1, dreg: REG_VERDICT, set: map },
-    })
+  (keys: readonly Field[], map: string | readonly SetElement[]): Part =>
+  (rule) => {
+    const load = loadConcat(rule, keys)
+    if (typeof map === 'string')
+      return rule.statement(...load, { kind: 'lookup', data: { sreg: REG_1, dreg: REG_VERDICT, set: map } })
+    const content = intervalsOf({ key: keys.map(({ type }) => type), data: 'verdict', elements: map })
+    rule.statement(...load, rule.anonymous(content, { dreg: REG_VERDICT }))
+  }
 
 /** `counter name "NAME"`: counts on a counter object of the table */
 export const namedCounter =
@@ -169,5 +175,3 @@ export const raw =
   (...expressions: Expression[]): Part =>
   (rule: RuleContext) =>
     rule.statement(...expressions)
-
-export { NAT_RANGE }

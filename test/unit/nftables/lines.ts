@@ -117,6 +117,17 @@ export const lines: readonly Line[] = [
   inet('iifname "cni0" oifname != "cni0" drop', match.iifname('cni0'), match.oifname('cni0', 'ne'), drop()),
   inet('iif "lo"', match.iif(1)),
   inet('iifname vmap @verdicts', vmap([fields.iifname], 'verdicts')),
+  inet(
+    'ct state vmap { invalid : drop, established : accept, related : accept }',
+    vmap(
+      [fields.ctState],
+      [
+        { key: 'invalid', value: { verdict: 'drop' } },
+        { key: 'established', value: { verdict: 'accept' } },
+        { key: 'related', value: { verdict: 'accept' } },
+      ],
+    ),
+  ),
 
   // Ethernet.
   bridge(`ether saddr != ${mac1} drop`, match.etherSaddr(mac1, 'ne'), drop()),
