@@ -93,13 +93,15 @@ class PluginAttachment implements Attachment<unknown> {
   readonly signal: AbortSignal
   readonly undo: UndoStack
   readonly #session: Session
+  readonly #lenient: boolean
   readonly #findIpam: () => Ipam | null
   #ipam: Ipam | null | undefined
 
   constructor(plugin: AnyPlugin, call: Call, prevResult: Result | null, findIpam: () => Ipam | null) {
     const { session, verb, rawConf } = call
+    this.#lenient = isLenient(verb)
     if (call.conf !== undefined) this.conf = call.conf
-    else if (isLenient(verb)) {
+    else if (this.#lenient) {
       const { conf, warnings } = parseConfLenient(plugin.conf, rawConf)
       this.conf = conf
       for (const warning of warnings)
@@ -131,6 +133,7 @@ class PluginAttachment implements Attachment<unknown> {
     return this.#session.nftables
   }
   get container(): Connection {
+    if (!this.netns && !this.#lenient) throw this.#session.gone()
     return this.#session.container
   }
   get ipam(): Ipam | null {

@@ -58,7 +58,11 @@ export interface Attachment<C> extends Context<C>, AttachmentId {
   readonly netnsPath: string
   /** The container's namespace; null on DEL when it is gone, and for an IPAM plugin that could not open it. */
   readonly netns: Netns | null
-  /** rtnetlink in the container's namespace, opened at first use. @throws CniError code 8 when it is gone */
+  /**
+   * rtnetlink in the container's namespace, opened at first use. Where that is gone, ADD and CHECK end here, and on
+   * DEL every exchange is an error.
+   * @throws CniError code 8 when it is gone
+   */
   readonly container: Connection
   /** The configuration's prevResult, converted to the newest shape; null where absent. */
   readonly prevResult: Result | null

@@ -1,5 +1,5 @@
 /** One operation on one attachment (or network): what its plugins share, opened when first used, closed at the end. */
-import type { Connection } from '../netlink/connection.ts'
+import { Connection } from '../netlink/connection.ts'
 import { isErrno } from '../netlink/error.ts'
 import { NETLINK_NETFILTER, Netns, NotANamespaceError } from '../netlink/netns.ts'
 import { CniError, codes } from './error.ts'
@@ -49,6 +49,7 @@ const systemClock: Clock = { now: () => Date.now() }
 /** No thread of the program ever leaves the process's namespace, so its identity may be remembered. */
 const ownNetns = Netns.current()
 const never = new AbortController().signal
+const noSocket = { fd: -1, close: nothing }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
@@ -129,19 +130,27 @@ export class Session {
       this.host.connections?.nftables.guarded(this.guard) ?? this.#connect(this.hostNetns, NETLINK_NETFILTER)
     return this.#nftables
   }
-  /** @throws CniError code 8 when the namespace is gone */
+  /** Where the namespace is gone every exchange throws {@link gone}: asking for the connection alone is no error. */
   get container(): Connection {
-    if (!this.netns) {
-      const { netnsPath } = this.target
-      const why = netnsPath === '' ? 'CNI_NETNS is empty' : messageOf(this.#whyGone)
-      throw new CniError({
-        code: codes.invalidNetns,
-        msg: `failed to open netns ${JSON.stringify(netnsPath)}: ${why}`,
-        cause: this.#whyGone ?? undefined,
-      })
-    }
-    this.#container ??= this.#connect(this.netns)
+    this.#container ??= this.netns
+      ? this.#connect(this.netns)
+      : new Connection(noSocket, {
+          guard: () => {
+            throw this.gone()
+          },
+        })
     return this.#container
+  }
+
+  /** Code 8: why there is no namespace. */
+  gone(): CniError {
+    const { netnsPath } = this.target
+    const why = netnsPath === '' ? 'CNI_NETNS is empty' : messageOf(this.#whyGone)
+    return new CniError({
+      code: codes.invalidNetns,
+      msg: `failed to open netns ${JSON.stringify(netnsPath)}: ${why}`,
+      cause: this.#whyGone ?? undefined,
+    })
   }
 
   #connect(netns: Netns, protocol?: number): Connection {

@@ -125,7 +125,6 @@ const run = async (
     if (added) output.out(`${printJson(added.json)}\n`)
     return 0
   } catch (error) {
-    if (error instanceof UsageError) throw error
     const failure = CniError.from(error)
     if (values.json) output.out(`${printJson(errorJson(failure, cniVersion))}\n`)
     else output.err(`linkwright: ${failure.msg}${failure.details ? `\n  ${failure.details}` : ''}\n`)
@@ -143,19 +142,19 @@ const attachmentCommand = (verb: Action, summary: string): Command<typeof ofAtta
     positionals: 'NETWORK NETNS',
     description: positionalHelp,
     options: ofAttachment,
-    run: (values, [network = '', netns = ''], output) =>
-      run(values, output, () => {
-        const netnsPath = netnsPathOf(netns)
-        return {
-          verb,
-          network: loadNetwork(network),
-          netnsPath,
-          ifName: setting(values.ifname, 'CNI_IFNAME', 'eth0'),
-          containerId: values['container-id'] ?? containerIdOf(netnsPath),
-          args: setting(values.args, 'CNI_ARGS', ''),
-          capabilityArgs: capabilityArgsOf(setting(values['capability-args'], 'CAP_ARGS', '')),
-        }
-      }),
+    run: (values, [network = '', netns = ''], output) => {
+      const netnsPath = netnsPathOf(netns)
+      const capabilityArgs = capabilityArgsOf(setting(values['capability-args'], 'CAP_ARGS', ''))
+      return run(values, output, () => ({
+        verb,
+        network: loadNetwork(network),
+        netnsPath,
+        ifName: setting(values.ifname, 'CNI_IFNAME', 'eth0'),
+        containerId: values['container-id'] ?? containerIdOf(netnsPath),
+        args: setting(values.args, 'CNI_ARGS', ''),
+        capabilityArgs,
+      }))
+    },
   })
 
 export const add = attachmentCommand('ADD', 'attach a namespace to a network and print the result')

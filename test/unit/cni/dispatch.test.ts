@@ -7,6 +7,7 @@ import { type Action, dispatch, type Invocation } from '../../../cni/dispatch.ts
 import { CniError, codes } from '../../../cni/error.ts'
 import type { AnyPlugin, Attachment } from '../../../cni/plugin.ts'
 import type { JsonObject, Result } from '../../../cni/types.ts'
+import { link } from '../../../netlink/index.ts'
 import { address, type FakeConf, fakePlugin, hostWith, invocation, memoryLog } from './fake.ts'
 
 const errorOf = async (promise: Promise<unknown>): Promise<CniError> => {
@@ -90,6 +91,18 @@ describe('one call', () => {
     const error = await errorOf(call(plugin, 'ADD'))
     expect(error).toMatchObject({ code: 8 })
     expect(error.msg).toMatch(/^failed to open netns "\/nowhere\/netns": .*ENOENT/)
+  })
+
+  it('lets a DEL ask for the connection to a namespace that is gone, but not use it', async () => {
+    const plugin = fakePlugin({
+      del: async ({ container }) => {
+        await container.run(link.get(1))
+      },
+    })
+    expect(await errorOf(call(plugin, 'DEL', {}, { netnsPath: '' }))).toMatchObject({
+      code: 8,
+      msg: 'failed to open netns "": CNI_NETNS is empty',
+    })
   })
 
   it('takes a plain file for a namespace that is gone, as after a reboot', async () => {

@@ -22,6 +22,7 @@ beforeAll(async () => {
     entryPoints: [here('entry.ts')],
     bundle: true,
     platform: 'node',
+    target: 'node20',
     format: 'cjs',
     outfile: bundle,
     logLevel: 'error',
