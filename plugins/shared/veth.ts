@@ -1,4 +1,5 @@
 /** The veth pair of a container, each end born in its place by one message. Bridge and ptp. */
+import { randomBytes } from 'node:crypto'
 import { CniError } from '../../cni/error.ts'
 import type { Attachment } from '../../cni/plugin.ts'
 import { apply, type Step } from '../../cni/undo.ts'
@@ -29,6 +30,12 @@ export interface Veth {
 /** In a new namespace only the loopback has an index. */
 const FIRST_INDEX = 2
 const TRIES = 10
+
+/**
+ * An index for the host's end. The kernel heeds the wish for the peer's index only where the link has one of its own
+ * (veth_newlink). Of 16 bits, which is all that some eBPF programs keep; high, where the kernel's own count comes last.
+ */
+const hostIndex = (): number => 0x8000 | randomBytes(2).readUInt16LE()
 
 /** Deletes a link; that there is none (any more) is no error. */
 export const deleteLink = async (connection: Connection, which: string | number): Promise<void> => {
@@ -69,6 +76,7 @@ export const addVeth = async (attachment: Attachment<unknown>, options: VethOpti
     const request = link.add({
       kind: 'veth',
       name: hostName,
+      index: hostIndex(),
       address: portMac(),
       mtu,
       master: options.master,
