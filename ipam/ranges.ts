@@ -63,10 +63,11 @@ export const canonicalRange = ({ subnet, rangeStart, rangeEnd, gateway }: RangeC
     address.family === family && address.value >= from && address.value <= last
 
   const first = addressOf(rangeStart)
-  if (first && !inside(first, network))
+  const final = addressOf(rangeEnd)
+  const beyond = first && final && first.family === final.family && first.value > final.value
+  if (first && (beyond || !inside(first, network)))
     throw new RangeProblem(`RangeStart ${showAddress(first)} not in network ${text}`)
   const start = first?.value ?? network + 1n
-  const final = addressOf(rangeEnd)
   if (final && !inside(final, start))
     throw new RangeProblem(`RangeEnd ${showAddress(final)} not in network ${text}`)
   const end = final?.value ?? (family === 4 ? last - 1n : last)

@@ -38,6 +38,6 @@ const read = (path: string): string => {
       closeSync(file)
     }
   } catch (error) {
-    throw ioError(error)
+    throw ioError(error, path)
   }
 }

@@ -84,7 +84,7 @@ export class Reservations {
       if (chosen) this.#added(owner, chosen.address)
       return chosen
     } catch (error) {
-      throw ioError(error)
+      throw ioError(error, join(this.#dir, NEW))
     } finally {
       this.#dropNew()
     }
@@ -105,10 +105,11 @@ export class Reservations {
 
   /** The last address reserved from a range set, as it stands there; empty where there is none. */
   last(set: number): string {
+    const path = join(this.#dir, lastReserved(set))
     try {
-      return readText(join(this.#dir, lastReserved(set)))
+      return readText(path)
     } catch (error) {
-      if (!isGone(error)) this.#log.warn(`Error retrieving last reserved ip: ${ioError(error).msg}`)
+      if (!isGone(error)) this.#log.warn(`Error retrieving last reserved ip: ${ioError(error, path).msg}`)
       return ''
     }
   }
@@ -119,8 +120,9 @@ export class Reservations {
    * @throws CniError code 5
    */
   setLast(set: number, address: string, before: string): void {
+    const path = join(this.#dir, lastReserved(set))
     try {
-      const file = openSync(join(this.#dir, lastReserved(set)), O_WRONLY | O_CREAT, 0o600)
+      const file = openSync(path, O_WRONLY | O_CREAT, 0o600)
       try {
         // Not truncated first: ext4 writes such a file to the disk when it is closed, which takes as long as all the
         // rest. Killed in between, the wrong address is in it, and the next search starts elsewhere.
@@ -130,7 +132,7 @@ export class Reservations {
         closeSync(file)
       }
     } catch (error) {
-      throw ioError(error)
+      throw ioError(error, path)
     }
   }
 

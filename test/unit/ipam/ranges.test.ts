@@ -70,7 +70,7 @@ describe('a range', () => {
     [{ subnet: '10.1.0.0/24', rangeEnd: '10.0.255.255' }, 'RangeEnd 10.0.255.255 not in network 10.1.0.0/24'],
     [
       { subnet: '10.1.0.0/24', rangeStart: '10.1.0.9', rangeEnd: '10.1.0.8' },
-      'RangeEnd 10.1.0.8 not in network 10.1.0.0/24',
+      'RangeStart 10.1.0.9 not in network 10.1.0.0/24',
     ],
     // The Go plugin takes this, and then counts through all that is above.
     [{ subnet: '10.1.0.0/24', rangeStart: '10.1.0.255' }, 'RangeEnd 10.1.0.254 not in network 10.1.0.0/24'],
