@@ -90,7 +90,7 @@ export interface PluginDefinition<S extends z.core.$ZodType> {
   gc?(context: Context<z.infer<S>>, valid: readonly AttachmentId[]): Promise<void>
 }
 
-/** @internal The verbs with the configuration's type forgotten: method parameters are bivariant. */
+/** A plugin with its configuration's type forgotten: method parameters are bivariant. */
 export interface AnyPlugin {
   readonly type: string
   readonly versions: readonly string[]

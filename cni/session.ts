@@ -53,7 +53,7 @@ const noSocket = { fd: -1, close: nothing }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
-/** @internal */
+/** What the plugins of one operation share. Made by `dispatch` and `runChain`. */
 export class Session {
   readonly host: Host
   readonly target: Target

@@ -329,6 +329,33 @@ describe('parsing', () => {
     expect(errorOf(json, version, 'P: ')).toMatchObject({ code: 7, msg: `P: ${msg}` })
   })
 
+  it('throws nothing but CniErrors, whatever comes, and can print what it accepts', () => {
+    const item = fc.record(
+      { address: fc.jsonValue(), ip: fc.jsonValue(), dst: fc.jsonValue(), interface: fc.jsonValue() },
+      { requiredKeys: [] },
+    )
+    const hostile = fc.record(
+      {
+        ips: fc.array(item),
+        routes: fc.array(item),
+        ip4: item,
+        interfaces: fc.jsonValue(),
+        dns: fc.jsonValue(),
+      },
+      { requiredKeys: [] },
+    )
+    fc.assert(
+      fc.property(fc.oneof(fc.jsonValue(), hostile), fc.constantFrom(...allVersions), (json, version) => {
+        try {
+          printJson(toVersion(parseResult(json, version), version))
+        } catch (error) {
+          expect(error).toBeInstanceOf(CniError)
+        }
+      }),
+      { numRuns: 500 },
+    )
+  })
+
   it('reads a result by the version it names', () => {
     expect(parseOwnResult({ cniVersion: '0.2.0', ip4: v4 }, '1.1.0').ips).toEqual([
       { address: '10.1.2.3/16', gateway: '10.1.0.1' },

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { AnyPlugin } from '../../../cni/plugin.ts'
 import { serve } from '../../../cni/serve.ts'
@@ -157,6 +158,36 @@ describe('the protocol as text', () => {
     const deep = '['.repeat(200_000) + ']'.repeat(200_000)
     const { stdout } = await ask({}, `{"name":"n","cniVersion":"1.0.0","x":${deep},"args":{"cni":${deep}}}`)
     expect(JSON.parse(stdout)).toMatchObject({ code: 7 })
+  })
+
+  it('answers whatever comes with JSON or nothing, and always undoes what failed', async () => {
+    const value = fc.oneof(fc.jsonValue(), fc.constantFrom('1.0.0', '0.2.0', 'net', '10.0.0.1/8', ''))
+    const keys = ['cniVersion', 'NAME', 'type', 'ipam', 'dns', 'prevResult', 'mtu', 'args', 'runtimeConfig']
+    const mostly = { cniVersion: '1.1.0', name: 'net', type: 'fake', 'cni.dev/valid-attachments': [] }
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom('ADD', 'DEL', 'CHECK', 'GC', 'STATUS'),
+        fc.dictionary(fc.constantFrom(...keys), value, { maxKeys: 3 }),
+        fc.string(),
+        async (command, changes, args) => {
+          const answer = await ask({ CNI_COMMAND: command, CNI_ARGS: args }, { ...mostly, ...changes })
+          expect(answer.stderr).toBe('')
+          if (answer.status === 1) {
+            expect(JSON.parse(answer.stdout)).toMatchObject({
+              code: expect.any(Number),
+              msg: expect.any(String),
+            })
+            expect(answer.journal.filter((line) => line === 'fake ADD')).toHaveLength(
+              answer.journal.filter((line) => line === 'fake undo').length,
+            )
+          } else if (command === 'ADD') expect(JSON.parse(answer.stdout)).toHaveProperty('cniVersion')
+          else expect(answer.stdout).toBe('')
+          if (command === 'DEL' && changes.cniVersion === undefined && changes.NAME === undefined)
+            expect(answer.status).toBe(0)
+        },
+      ),
+      { numRuns: 300 },
+    )
   })
 
   it('names the version of the configuration in errors, where it is one', async () => {
