@@ -1,3 +1,5 @@
+import { NetlinkError } from '../netlink/error.ts'
+
 /** Error codes of the CNI spec (section "Error", and 8 and 999 as the Go plugins use them). */
 export const codes = {
   incompatibleVersion: 1,
@@ -23,6 +25,18 @@ export interface CniErrorOptions {
   readonly cause?: unknown
 }
 
+/** Kinds of links whose module has another name. */
+const modules: Readonly<Record<string, string>> = { vlan: '8021q' }
+
+/** What to do about a refusal of the kernel that does not say so itself. */
+const advice = (error: unknown): string | undefined => {
+  if (!(error instanceof NetlinkError)) return undefined
+  if (error.code === 'EPERM') return 'CAP_NET_ADMIN is needed: run as root'
+  const kind = /^add link .*\(([\w-]+)\)$/.exec(error.op)?.[1]
+  if (error.code !== 'EOPNOTSUPP' || kind === undefined) return undefined
+  return `this kernel has no links of kind ${kind}: load its module (modprobe ${modules[kind] ?? kind})`
+}
+
 /** The one error that leaves a plugin. */
 export class CniError extends Error {
   override readonly name = 'CniError'
@@ -37,11 +51,14 @@ export class CniError extends Error {
     this.details = details
   }
 
-  /** Keeps a CniError as it is; anything else becomes code 999 with its message, prefixed where asked. */
+  /**
+   * Keeps a CniError as it is; anything else becomes code 999 with its message, prefixed where asked. A refusal of the
+   * kernel gets details where something can be done about it.
+   */
   static from(error: unknown, prefix = ''): CniError {
     if (error instanceof CniError) return error
     const message = error instanceof Error ? error.message : String(error)
-    return new CniError({ code: codes.internal, msg: prefix + message, cause: error })
+    return new CniError({ code: codes.internal, msg: prefix + message, details: advice(error), cause: error })
   }
 }
 

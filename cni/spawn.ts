@@ -16,9 +16,13 @@ const GRACE = 2_000
 
 const systemError = (code: string, message: string): Error => Object.assign(new Error(message), { code })
 
-/** The file that a name means, as `execvp` finds it. @throws Error with code ENOENT */
+/** The file that a name means, as `execvp` finds it. @throws Error with code ENOENT or EACCES */
 const findProgram = (name: string, path: string): string => {
-  if (name.includes('/')) return name
+  if (name.includes('/')) {
+    // nsenter would only tell by its exit status.
+    accessSync(name, constants.X_OK)
+    return name
+  }
   for (const directory of [...path.split(':'), ...usualDirectories]) {
     if (!directory.startsWith('/')) continue
     const file = `${directory}/${name}`
@@ -118,7 +122,8 @@ const runOnce = async (
 /** Whether the program's file was open for writing: told by our own exec, or by the one in nsenter. */
 const isBusy = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && error.code === 'ETXTBSY'
-const wasBusy = ({ status, stderr }: Executed): boolean => status === 126 && stderr.includes('Text file busy')
+const wasBusy = ({ status, stderr }: Executed): boolean =>
+  status === 126 && stderr.startsWith('nsenter: ') && stderr.includes('Text file busy')
 
 const patiently = async (
   attempt: () => Promise<Executed>,

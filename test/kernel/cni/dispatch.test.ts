@@ -1,4 +1,4 @@
-import { readdirSync, readlinkSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readlinkSync } from 'node:fs'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { runChain } from '../../../cni/chain.ts'
 import { parseConfList } from '../../../cni/conflist.ts'
@@ -128,8 +128,19 @@ describe('programs', () => {
     expect(status).toBe(0)
     expect(stdout).toContain('br-mark')
     await expect(exec('no-such-program', [])).rejects.toMatchObject({ code: 'ENOENT' })
+    await expect(exec('/nowhere/program', [])).rejects.toMatchObject({ code: 'ENOENT' })
     const { stdout: own } = await createExec({ hostNetns: Netns.current() })('ip', ['-o', 'link'])
     expect(own).not.toContain('br-mark')
+  })
+
+  it('are waited for while they are being written', async () => {
+    const { hostNetns } = await node()
+    const { file } = new ForeignPlugin('busy', { stdout: 'done' })
+    const exec = createExec({ hostNetns, environment: { PATH: process.env.PATH ?? '' } })
+    const fd = openSync(file, 'r+')
+    const running = exec(file, [])
+    setTimeout(() => closeSync(fd), 100)
+    expect((await running).stdout).toBe('done')
   })
 
   it('that are foreign plugins do, too', async () => {
