@@ -87,8 +87,8 @@ const identify = (which: LinkRef): { index: number; attributes: LinkAttributes }
  * Makes a link. Equivalent: `ip link add NAME [index N] [mtu N] [address MAC] [netns NS] [link LOWER] type KIND …`,
  * and with `up` and `master` also `ip link set NAME up master MASTER`.
  *
- * The kernel applies no family settings (`afSpec`) and no alias when it makes a link: {@link set} them in the same
- * batch. A veth peer can't be born up (ENOTCONN).
+ * The kernel takes no family settings (`afSpec`, EAFNOSUPPORT) and drops an alias when it makes a link: {@link set} them
+ * in the same batch. A veth peer can't be born up (ENOTCONN).
  *
  * Errors: EEXIST (name or index taken), EOPNOTSUPP (this kernel has no such kind), ENODEV (no such lower interface),
  * EINVAL, EBUSY (the lower interface allows no more).

@@ -67,6 +67,7 @@ export class Subscription implements AsyncIterableIterator<MonitorEvent> {
   readonly #socket: Descriptor
   #watch: Watch | undefined
   #referenced = true
+  #overrun = false
   readonly #queue: MonitorEvent[] = []
   readonly #waiters = new Set<Waiter>()
   #state: 'open' | 'ended' | { readonly failed: unknown } = 'open'
@@ -121,12 +122,16 @@ export class Subscription implements AsyncIterableIterator<MonitorEvent> {
   #drain(): void {
     try {
       for (let i = 0; i < MAX_AT_ONCE && this.#state === 'open'; i++) {
-        if (this.#queue.length >= MAX_QUEUED) {
+        if (this.#queue.length >= MAX_QUEUED && !this.#overrun) {
           this.#stopWatching()
           return
         }
         const received = this.#receive()
-        if (received === null) return
+        if (received === null) {
+          if (this.#overrun) this.#push({ kind: 'overrun' })
+          this.#overrun = false
+          return
+        }
         for (const event of received) this.#push(event)
       }
     } catch (error) {
@@ -134,16 +139,20 @@ export class Subscription implements AsyncIterableIterator<MonitorEvent> {
     }
   }
 
+  /** The events of the next datagram; null when none waits. */
   #receive(): MonitorEvent[] | null {
     try {
       const received = this.#native.receive(this.#socket, MAX_DATAGRAM)
       if (received === null) return null
       for (const descriptor of received.descriptors) descriptor.close()
-      if (!isFromKernel(received.address)) return []
+      if (this.#overrun || !isFromKernel(received.address)) return []
       return received.flags & MSG_TRUNC ? [{ kind: 'overrun' }] : readEvents(received.data)
     } catch (error) {
-      if ((error as SystemError).code === 'ENOBUFS') return [{ kind: 'overrun' }]
-      throw error
+      if ((error as SystemError).code !== 'ENOBUFS') throw error
+      // The kernel says so once, and from then on drops everything, silently, until the socket was read empty. So that
+      // is done first: who lists again on being told must not miss what comes after.
+      this.#overrun = true
+      return []
     }
   }
 

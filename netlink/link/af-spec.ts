@@ -1,6 +1,6 @@
 /**
- * IFLA_AF_SPEC: settings of one interface that belong to an address family. The kernel applies them to an interface
- * that exists (`link.set`); when one is created it checks them and drops them.
+ * IFLA_AF_SPEC: settings of one interface that belong to an address family. Of an interface that exists: a message that
+ * makes one is refused with them.
  */
 import { table } from '../codec/table.ts'
 import type { Codec } from '../codec/types.ts'

@@ -1,5 +1,5 @@
 import { onTestFinished } from 'vitest'
-import { type Connection, Netns, type Request } from '../../../netlink/index.ts'
+import { type Connection, link, Netns, type Request } from '../../../netlink/index.ts'
 import { type Space, space } from '../../support/space.ts'
 
 /** A private namespace: as the library has it, and as `ip` has it. */
@@ -18,6 +18,7 @@ export const place = async ({ ipv6 = false } = {}): Promise<Place> => {
     conn.close()
     netns.close()
   })
+  await conn.run(link.get('lo'))
   if (!ipv6) {
     const [error] = netns.writeSysctls([{ name: 'net/ipv6/conf/default/disable_ipv6', value: '1' }])
     if (error) throw error
@@ -44,4 +45,10 @@ export const ipLink = async (
   )
   if (!found) throw new Error(`ip shows no link ${name}`)
   return found
+}
+
+/** How many rtnetlink sockets are open in a namespace, whoever holds them. One counts once it was used. */
+export const netlinkSockets = async (own: Space): Promise<number> => {
+  const lines = (await own.must('cat', ['/proc/net/netlink'])).trim().split('\n').slice(1)
+  return lines.filter((line) => line.trim().split(/\s+/)[1] === '0').length
 }
