@@ -32,9 +32,13 @@ const processes = () =>
 
 const inside = async (report, file, args) => {
   const setUp = [
-    ['mount', '-t', 'sysfs', 'sysfs', '/sys'],
     // Names of namespaces, locks and sockets.
     ['mount', '-t', 'tmpfs', '-o', 'mode=755', 'tmpfs', '/run'],
+    // /sys shows the network namespace it was mounted in; the control groups below it are the machine's.
+    ['mkdir', '/run/cgroup'],
+    ['mount', '--rbind', '/sys/fs/cgroup', '/run/cgroup'],
+    ['mount', '-t', 'sysfs', 'sysfs', '/sys'],
+    ['mount', '--move', '/run/cgroup', '/sys/fs/cgroup'],
     // As the first `ip netns add` leaves it.
     ['mkdir', '/run/netns'],
     ['mount', '--bind', '/run/netns', '/run/netns'],

@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { afterAll, onTestFinished } from 'vitest'
 import { type Finished, must, type ProgramOptions, plainEnv, run } from './program.ts'
 
@@ -23,9 +24,17 @@ const closeLater = (space: Space): void => {
   }
 }
 
+/** The process that holds namespaces: `process` ends them, `pid` is in them. */
+interface Holder {
+  readonly process: ChildProcess
+  readonly pid: number
+}
+
 /** Starts `script` in new namespaces; it holds them by `cat` until its pipe closes. */
-const hold = async (flags: readonly string[], script: string): Promise<ChildProcess & { pid: number }> => {
-  const child = spawn('unshare', [...flags, 'sh', '-ec', `${script}\necho ready\nexec cat >/dev/null`], {
+const hold = async (flags: readonly string[], script: string): Promise<Holder> => {
+  // As the init of a process namespace, sh stays: it collects orphans.
+  const wait = flags.includes('--fork') ? 'cat >/dev/null\nexit 0' : 'exec cat >/dev/null'
+  const child = spawn('unshare', [...flags, 'sh', '-ec', `${script}\necho ready\n${wait}`], {
     env: plainEnv,
     stdio: 'pipe',
   })
@@ -36,16 +45,18 @@ const hold = async (flags: readonly string[], script: string): Promise<ChildProc
   const [first] = await Promise.race([once(child.stdout, 'data'), once(child, 'close')])
   if (!Buffer.isBuffer(first) || child.pid === undefined)
     throw new Error(`a namespace could not be made: ${said}`)
-  return child as ChildProcess & { pid: number }
+  if (!flags.includes('--fork')) return { process: child, pid: child.pid }
+  const children = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8')
+  return { process: child, pid: Number(children) }
 }
 
 /** A network namespace, and programs run in it. */
 export class Space {
-  readonly #holder: ChildProcess & { pid: number }
+  readonly #holder: Holder
   readonly #enter: readonly string[]
 
   /** @internal */
-  constructor(holder: ChildProcess & { pid: number }, enter: readonly string[]) {
+  constructor(holder: Holder, enter: readonly string[]) {
     this.#holder = holder
     this.#enter = enter
     closeLater(this)
@@ -115,9 +126,10 @@ export class Space {
   /** Ends it: its interfaces go, its path goes. Safe to repeat. */
   async close(): Promise<void> {
     open.delete(this)
-    if (this.#holder.exitCode !== null || this.#holder.signalCode !== null) return
-    const gone = once(this.#holder, 'close')
-    this.#holder.kill('SIGKILL')
+    const { process } = this.#holder
+    if (process.exitCode !== null || process.signalCode !== null) return
+    const gone = once(process, 'close')
+    process.kill('SIGKILL')
     await gone
   }
 }
@@ -132,7 +144,7 @@ export class Container extends Space {
   readonly #host: Space
 
   /** @internal */
-  constructor(holder: ChildProcess & { pid: number }, host: Space, sandbox: string) {
+  constructor(holder: Holder, host: Space, sandbox: string) {
     super(holder, [`--net=/proc/${holder.pid}/ns/net`])
     this.#host = host
     this.sandbox = sandbox
@@ -151,8 +163,9 @@ export class PrivateHost extends Space {
   readonly #containers: Container[] = []
 
   /** @internal */
-  constructor(holder: ChildProcess & { pid: number }) {
-    super(holder, [`--net=/proc/${holder.pid}/ns/net`, `--mount=/proc/${holder.pid}/ns/mnt`])
+  constructor(holder: Holder, processes: boolean) {
+    const of = `/proc/${holder.pid}/ns`
+    super(holder, [`--net=${of}/net`, `--mount=${of}/mnt`, ...(processes ? [`--pid=${of}/pid`] : [])])
   }
 
   /** The path by which the test's own process reaches a file of this host, e.g. `/var/lib/cni/networks/x/lock`. */
@@ -176,20 +189,34 @@ export class PrivateHost extends Space {
   }
 }
 
+export interface PrivateHostOptions {
+  /**
+   * A process namespace of its own too: whatever was started in it, daemons and their children, ends with it. Its
+   * process ids are then not the test's. Default false.
+   */
+  readonly processes?: boolean | undefined
+}
+
 /**
  * A namespace that plays the host, loopback up. Its own mount namespace has empty file systems on `/run` and
  * `/var/lib`, so that plugins leave nothing on the machine: no leases, caches, locks or names. Closed at the end of the
  * test that made it; made in `beforeAll`, at the end of the file.
  */
-export const privateHost = async (): Promise<PrivateHost> => {
+export const privateHost = async (options: PrivateHostOptions = {}): Promise<PrivateHost> => {
+  const { processes = false } = options
+  const flags = ['--net', '--mount', '--propagation', 'private']
+  if (processes) flags.push('--pid', '--fork', '--kill-child', '--mount-proc')
   const script = [
-    // /sys shows the namespace it was mounted in.
-    'mount -t sysfs sysfs /sys',
     'mount -t tmpfs -o mode=755 tmpfs /run',
     'mount -t tmpfs -o mode=755 tmpfs /var/lib',
+    // /sys shows the network namespace it was mounted in; the control groups below it are the machine's.
+    'mkdir /run/cgroup',
+    'mount --rbind /sys/fs/cgroup /run/cgroup',
+    'mount -t sysfs sysfs /sys',
+    'mount --move /run/cgroup /sys/fs/cgroup',
     'ip link set lo up',
   ].join('\n')
-  return new PrivateHost(await hold(['--net', '--mount', '--propagation', 'private'], script))
+  return new PrivateHost(await hold(flags, script), processes)
 }
 
 /** A bare network namespace, its loopback down. */

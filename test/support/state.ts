@@ -6,6 +6,7 @@ export interface KernelState {
   readonly links: readonly unknown[]
   readonly routes: readonly unknown[]
   readonly rules: readonly unknown[]
+  /** Those that somebody entered, not what the kernel has found out. */
   readonly neighbours: readonly unknown[]
   /** `bridge -j vlan`. */
   readonly vlans: readonly unknown[]
@@ -155,7 +156,7 @@ export const kernelState = async (space: Space, options: StateOptions = {}): Pro
     links: json(links),
     routes: json([...routes4, ...routes6]),
     rules: json([...rules4, ...rules6]),
-    neighbours: json(neighbours),
+    neighbours: json(neighbours.filter(({ state }) => JSON.stringify(state).includes('PERMANENT'))),
     vlans: json(vlans),
     fdb: json(fdb.filter(({ state }) => state !== '')),
     nft: text(nft).filter((line) => line.trim() !== ''),
