@@ -5,7 +5,8 @@ const namespaces = ['iproute2', 'iptables', 'nftables', 'iputils-ping', 'util-li
 
 /** The Debian packages that each group of tests runs, and where nothing else will do. The one list of them. */
 export const packagesOf = {
-  kernel: namespaces,
+  // strace kills programs at the system calls it is told.
+  kernel: [...namespaces, 'strace'],
   conformance: [...namespaces, 'containernetworking-plugins'],
   e2e: [...namespaces, 'containernetworking-plugins', 'containerd', 'runc', 'busybox-static'],
   'stock-kernel': [
