@@ -1,0 +1,219 @@
+/** ADD and DEL as a program calls them, against the same datagrams sent by a C program. */
+import { type Added, dispatch, type OpenHost, openHost } from '../cni/index.ts'
+import type { JsonObject } from '../cni/types.ts'
+import { Netns } from '../netlink/netns.ts'
+import { plugins } from '../plugins/index.ts'
+import { Helper } from './helper.ts'
+import { Recorder, type Recording, type Step } from './recording.ts'
+import type { Findings, Row } from './row.ts'
+import { script } from './script.ts'
+import { classic, type Setting, withPrevious } from './setting.ts'
+import { Samples } from './stats.ts'
+
+const TARGET = 1.5
+/** Long enough for the compiler of the engine to be done with what is called. */
+const WARM_UP = 60
+const containers = '/run/netns'
+
+type Verb = 'ADD' | 'DEL'
+
+/** Something that attaches and detaches one container, again and again. */
+interface Contestant {
+  readonly name: string
+  /** @returns milliseconds */
+  run(verb: Verb): Promise<number>
+}
+
+const pathOf = (name: string): string => `${containers}/${name}`
+
+/** Ours, as a program calls it. */
+class Ours implements Contestant {
+  readonly name: string
+  readonly #host: OpenHost
+  readonly #conf: JsonObject
+  #added: Added | null = null
+
+  constructor(name: string, host: OpenHost, conf: JsonObject) {
+    this.name = name
+    this.#host = host
+    this.#conf = conf
+  }
+
+  async run(verb: Verb): Promise<number> {
+    const bridge = this.#host.plugins.get('bridge')!
+    const conf = verb === 'DEL' && this.#added ? withPrevious(this.#conf, this.#added.json) : this.#conf
+    const call = { verb, conf, containerId: this.name, ifName: 'eth0', netnsPath: pathOf(this.name) }
+    const start = performance.now()
+    const added = await dispatch(bridge, call, this.#host)
+    const took = performance.now() - start
+    this.#added = added
+    return took
+  }
+}
+
+/** The replay. */
+class Floor implements Contestant {
+  readonly name = 'floor'
+  readonly #helper: Helper
+  /** Milliseconds of the last run's steps. */
+  steps: readonly number[] = []
+
+  constructor(helper: Helper) {
+    this.#helper = helper
+  }
+
+  async run(verb: Verb): Promise<number> {
+    const [total, ...steps] = (await this.#helper.ask(`run ${verb}`))
+      .split(' ')
+      .map((text) => Number(text) / 1e6)
+    this.steps = steps
+    return total!
+  }
+}
+
+/** Each in its turn, one pair after the other; who begins changes, so that everybody comes after everybody. */
+const race = async (contestants: readonly Contestant[], pairs: number): Promise<Samples> => {
+  const samples = new Samples()
+  for (let i = 0; i < pairs; i++)
+    for (let j = 0; j < contestants.length; j++) {
+      const contestant = contestants[(i + j) % contestants.length]!
+      for (const verb of ['ADD', 'DEL'] as const)
+        samples.add(`${contestant.name} ${verb}`, await contestant.run(verb))
+    }
+  return samples
+}
+
+type Recordings = Readonly<Record<Verb, Recording>>
+
+const record = async (recorder: Recorder, ours: Ours): Promise<Recordings> => {
+  recorder.take()
+  await ours.run('ADD')
+  const ADD = recorder.take()
+  await ours.run('DEL')
+  return { ADD, DEL: recorder.take() }
+}
+
+const groupOf = (step: Step): string => {
+  if (step.kind === 'exchange') return 'exchanges'
+  return step.kind === 'sysctl' ? 'sysctls' : 'opening and closing'
+}
+
+const sumBy = (steps: readonly Step[], times: readonly number[]): Map<string, number> => {
+  const sums = new Map<string, number>()
+  for (const [i, step] of steps.entries())
+    sums.set(groupOf(step), (sums.get(groupOf(step)) ?? 0) + (times[i] ?? 0))
+  return sums
+}
+
+const ms = (time: number): string => time.toFixed(2)
+
+/** Where the time goes, ours beside the floor's, by pairs that are not counted in the table. */
+const breakdown = async (
+  recorder: Recorder,
+  ours: Ours,
+  floor: Floor,
+  recorded: Recordings,
+  pairs: number,
+): Promise<string[]> => {
+  const samples = new Samples()
+  for (let i = 0; i < pairs; i++)
+    for (const verb of ['ADD', 'DEL'] as const) {
+      const theirs = await floor.run(verb)
+      for (const [group, time] of sumBy(recorded[verb].steps, floor.steps))
+        samples.add(`${verb} floor ${group}`, time)
+      recorder.take()
+      const total = await ours.run(verb)
+      const { steps, times } = recorder.take()
+      let rest = total
+      for (const [group, time] of sumBy(steps, times)) {
+        samples.add(`${verb} ours ${group}`, time)
+        rest -= time
+      }
+      samples.add(`${verb} ours rest`, rest)
+      samples.add(`${verb} total`, total - theirs)
+    }
+  return (['ADD', 'DEL'] as const).map((verb) => {
+    const parts = ['exchanges', 'sysctls', 'opening and closing'].flatMap((group) => {
+      const name = `${verb} ours ${group}`
+      if (!samples.has(name)) return []
+      const theirs = samples.has(`${verb} floor ${group}`) ? samples.of(`${verb} floor ${group}`).median : 0
+      return [`${group} ${ms(samples.of(name).median)} (${ms(theirs)})`]
+    })
+    const count = recorded[verb].steps.filter(({ kind }) => kind === 'exchange').length
+    const rest = ms(samples.of(`${verb} ours rest`).median)
+    return `${verb}, ${count} datagrams: ${parts.join(', ')}, JavaScript, reservations and locks ${rest}`
+  })
+}
+
+/** What is open before the operation, so that it can be opened before the replay. */
+const opening = (steps: readonly Step[]): Step[] => {
+  const closed = new Set(steps.flatMap((step) => (step.kind === 'close' ? [step.slot] : [])))
+  return steps.filter((step) => (step.kind === 'socket' || step.kind === 'option') && !closed.has(step.slot))
+}
+
+const measure = async (setting: Setting, ipMasq: boolean): Promise<Findings> => {
+  const name = ipMasq ? 'with ipMasq' : 'without ipMasq'
+  const conf = classic({
+    name: ipMasq ? 'masq' : 'plain',
+    bridge: ipMasq ? 'cni0' : 'cni1',
+    subnet: ipMasq ? '10.22.0.0/16' : '10.23.0.0/16',
+    ipMasq,
+  })
+  const names = ['standing', 'floor', 'async', 'sync'].map((one) => `${one}${ipMasq ? 1 : 2}`)
+  const [standing, floorNetns, asynchronous, synchronous] = names as [string, string, string, string]
+  const helper = new Helper(setting.floor)
+  for (const one of names) Netns.createNamed(pathOf(one)).close()
+  const recorder = new Recorder((path) => path.startsWith(`${containers}/`))
+  using asyncHost = openHost({ plugins })
+  using syncHost = openHost({ plugins, sync: true })
+  try {
+    // A host has other containers: the bridge is up, the tables are there.
+    await new Ours(standing, syncHost, conf).run('ADD')
+    const sync = new Ours(synchronous, syncHost, conf)
+    const start = recorder.take()
+    for (let i = 0; i < WARM_UP / 2; i++) await record(recorder, sync)
+    const recorded = await record(recorder, sync)
+    const slots = new Map<number, number>()
+    const container = pathOf(floorNetns)
+    helper.tell([
+      ...script('OPEN', opening(start.steps), container, slots),
+      ...(['ADD', 'DEL'] as const).flatMap((verb) => script(verb, recorded[verb].steps, container, slots)),
+    ])
+    await helper.ask('run OPEN')
+    const floor = new Floor(helper)
+    const notes = await breakdown(recorder, sync, floor, recorded, setting.quick ? 10 : 40)
+    recorder.close()
+    const contestants = [floor, new Ours(asynchronous, asyncHost, conf), sync]
+    await race(contestants, setting.quick ? WARM_UP / 4 : WARM_UP)
+    const samples = await race(contestants, setting.quick ? 30 : 150)
+    const rows = (['ADD', 'DEL'] as const).flatMap((verb) =>
+      [
+        { how: 'promises', ours: asynchronous },
+        { how: 'calling thread', ours: synchronous },
+      ].map(
+        ({ how, ours }): Row => ({
+          group: 'in-process',
+          case: `${verb} ${name}, ${how}`,
+          ours: samples.of(`${ours} ${verb}`),
+          peer: 'C replay',
+          theirs: samples.of(`floor ${verb}`),
+          target: verb === 'ADD' ? TARGET : undefined,
+        }),
+      ),
+    )
+    return { rows, notes: notes.map((note) => `${name}, calling thread (C): ${note}; ms`) }
+  } finally {
+    recorder.close()
+    await helper.close()
+    for (const one of names) Netns.deleteNamed(pathOf(one))
+  }
+}
+
+export const inProcess = async (setting: Setting): Promise<Findings> => {
+  const all: Findings[] = []
+  for (const ipMasq of [true, false]) {
+    setting.progress(`in process, ${ipMasq ? 'with' : 'without'} ipMasq`)
+    all.push(await measure(setting, ipMasq))
+  }
+  return { rows: all.flatMap(({ rows }) => rows), notes: all.flatMap(({ notes }) => notes) }
+}

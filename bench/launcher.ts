@@ -1,0 +1,69 @@
+/** Executing CNI plugins, timed by launch.c. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { JsonObject } from '../cni/types.ts'
+import { Helper } from './helper.ts'
+import type { Setting } from './setting.ts'
+
+/** One execution of a plugin. */
+export interface Execution {
+  /** The folder of it and of what it delegates to. */
+  readonly binDir: string
+  readonly type: string
+  readonly command: string
+  readonly conf: JsonObject
+  readonly containerId?: string | undefined
+  readonly netns?: string | undefined
+}
+
+export interface Executed {
+  /** Milliseconds, from before the process is made until it has been waited for. */
+  readonly took: number
+  /** What it printed; null where that was nothing. */
+  readonly json: JsonObject | null
+}
+
+/** The Node that runs the bench first, as a shebang finds it; nothing that a developer's shell may have set. */
+const path = `${dirname(process.execPath)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`
+
+export class Launcher {
+  readonly #helper: Helper
+  readonly #input: string
+  readonly #output: string
+
+  constructor({ launch, scratch }: Setting) {
+    this.#helper = new Helper(launch)
+    this.#input = join(scratch, 'stdin')
+    this.#output = join(scratch, 'stdout')
+  }
+
+  /** @throws Error when the plugin fails, with what it printed */
+  async run({ binDir, type, command, conf, containerId, netns }: Execution): Promise<Executed> {
+    writeFileSync(this.#input, JSON.stringify(conf))
+    const environment: Record<string, string | undefined> = {
+      PATH: path,
+      CNI_COMMAND: command,
+      CNI_CONTAINERID: containerId,
+      CNI_NETNS: netns,
+      CNI_IFNAME: 'eth0',
+      CNI_PATH: binDir,
+    }
+    const variables = Object.entries(environment).flatMap(([name, value]) =>
+      value === undefined ? [] : [`${name}=${value}`],
+    )
+    const answer = await this.#helper.ask(
+      [join(binDir, type), this.#input, this.#output, ...variables].join('\t'),
+    )
+    const [nanoseconds, status] = answer.split(' ').map(Number)
+    const printed = readFileSync(this.#output, 'utf8')
+    if (status !== 0) throw new Error(`${binDir}/${type} ${command}: exit ${status}: ${printed}`)
+    return {
+      took: nanoseconds! / 1e6,
+      json: printed.trim() === '' ? null : (JSON.parse(printed) as JsonObject),
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#helper.close()
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * The measuring itself: bundled and started by scripts/bench.mjs in namespaces of its own, where this process's network
+ * namespace plays the host. Takes one argument, what to do, as JSON.
+ */
+import { existsSync, writeFileSync } from 'node:fs'
+import { loadavg } from 'node:os'
+import { join } from 'node:path'
+import { executed } from './executed.ts'
+import { hostLocalRows } from './host-local.ts'
+import { inProcess } from './in-process.ts'
+import { machine } from './machine.ts'
+import { asJson, asText, type Report } from './report.ts'
+import type { Findings } from './row.ts'
+import type { Setting } from './setting.ts'
+
+/** What scripts/bench.mjs asks for. */
+interface Order extends Omit<Setting, 'progress'> {
+  /** Names of the groups to run. */
+  readonly only: readonly string[]
+  readonly json: boolean
+  /** Where the report goes as JSON too; null: nowhere. */
+  readonly results: string | null
+}
+
+const groups: Readonly<Record<string, (setting: Setting) => Promise<Findings>>> = {
+  'in-process': inProcess,
+  executed,
+  'host-local': hostLocalRows,
+}
+
+const main = async (): Promise<void> => {
+  const order = JSON.parse(process.argv[2] ?? '') as Order
+  const notes: string[] = []
+  let { peers } = order
+  if (peers && !existsSync(join(peers, 'bridge'))) {
+    notes.push(
+      `no peers in ${peers}: what is compared with them is left out (PEER_CNI_PATH names another folder)`,
+    )
+    peers = null
+  }
+  const setting: Setting = { ...order, peers, progress: (text) => console.error(`bench: ${text}`) }
+  const load = loadavg()[0]!
+  const found: Findings[] = []
+  for (const name of order.only) found.push(await groups[name]!(setting))
+  const report: Report = {
+    date: new Date().toISOString(),
+    quick: order.quick,
+    machine: machine(load, peers),
+    rows: found.flatMap(({ rows }) => rows),
+    notes: [...notes, ...found.flatMap((one) => one.notes)],
+  }
+  console.log(order.json ? asJson(report).trimEnd() : asText(report))
+  if (order.results) writeFileSync(order.results, asJson(report))
+}
+
+main().catch((error: unknown) => {
+  console.error(error)
+  process.exitCode = 1
+})

@@ -1,0 +1,105 @@
+/** Findings as text and as JSON. */
+import { keeps, type Row, ratio } from './row.ts'
+import type { Stats } from './stats.ts'
+
+/** What the figures depend on. */
+export interface Machine {
+  readonly kernel: string
+  readonly cpu: string
+  readonly cores: number
+  readonly memoryMiB: number
+  readonly node: string
+  /** What each peer says of itself: `CNI bridge plugin v1.1.1`. */
+  readonly peers: readonly string[]
+  /** Of the last minute, before and after: others at work on the machine make the figures worse than they are. */
+  readonly load: readonly [before: number, after: number]
+}
+
+export interface Report {
+  readonly date: string
+  /** Fewer runs: not for comparison. */
+  readonly quick: boolean
+  readonly machine: Machine
+  readonly rows: readonly Row[]
+  readonly notes: readonly string[]
+}
+
+/** Three digits that count. */
+const short = (value: number): string => {
+  if (value >= 100) return value.toFixed(0)
+  return value >= 10 ? value.toFixed(1) : value.toFixed(value >= 1 ? 2 : 3)
+}
+
+const figures = ({ median, p95, min }: Stats): string[] => [median, p95, min].map(short)
+
+const verdict = (row: Row): string => {
+  const kept = keeps(row)
+  if (kept === null) return ''
+  return `≤ ${row.target} ${kept ? 'kept' : 'MISSED'}`
+}
+
+const heads = ['ms', 'ours', 'p95', 'min', 'compared with', 'median', 'p95', 'min', 'ratio', 'target', 'runs']
+/** Columns of words; the others are numbers. */
+const words = new Set([0, 4, 9])
+
+const cells = (row: Row): string[] => [
+  row.case,
+  ...figures(row.ours),
+  row.peer,
+  ...figures(row.theirs),
+  short(ratio(row)),
+  verdict(row),
+  String(row.ours.runs),
+]
+
+const table = (rows: readonly Row[]): string[] => {
+  const lines = [heads, ...rows.map(cells)]
+  const widths = heads.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)))
+  const print = (line: readonly string[]): string =>
+    line
+      .map((cell, column) =>
+        words.has(column) ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!),
+      )
+      .join('  ')
+      .trimEnd()
+  const [head, ...rest] = lines.map(print)
+  return [head!, '-'.repeat(head!.length), ...rest]
+}
+
+export const asText = ({ quick, machine, rows, notes }: Report): string => {
+  const { kernel, cpu, cores, memoryMiB, node, peers, load } = machine
+  const [before, after] = load.map((value) => value.toFixed(2))
+  const facts = [
+    `${cpu}, ${cores} cores, ${memoryMiB} MiB; Linux ${kernel}; Node ${node}; load ${before} before, ${after} after`,
+    peers.length > 0 ? `peers: ${peers.join(', ')}` : '',
+    quick ? 'few runs (--quick): not for comparison' : '',
+  ]
+  const said = notes.map((note) => `- ${note}`)
+  return [
+    ...(rows.length > 0 ? [...table(rows), ''] : []),
+    ...said,
+    ...facts.filter((fact) => fact !== ''),
+  ].join('\n')
+}
+
+/** Milliseconds to the microsecond. */
+const rounded = (stats: Stats): Stats => {
+  const round = (value: number): number => Math.round(value * 1000) / 1000
+  return {
+    runs: stats.runs,
+    median: round(stats.median),
+    p95: round(stats.p95),
+    min: round(stats.min),
+  }
+}
+
+export const asJson = ({ rows, ...rest }: Report): string => {
+  const printed = rows.map((row) => ({
+    ...row,
+    ours: rounded(row.ours),
+    theirs: rounded(row.theirs),
+    ratio: Math.round(ratio(row) * 1000) / 1000,
+    kept: keeps(row) ?? undefined,
+  }))
+  return `${JSON.stringify({ unit: 'ms', ...rest, rows: printed }, null, 2)}\n`
+}

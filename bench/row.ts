@@ -1,0 +1,27 @@
+import type { Stats } from './stats.ts'
+
+/** One line of the table: ours against a peer in the same situation. */
+export interface Row {
+  /** Which part of the bench: `--only` knows it by this name. */
+  readonly group: string
+  readonly case: string
+  readonly ours: Stats
+  /** What ours is compared with, e.g. `C replay`. */
+  readonly peer: string
+  readonly theirs: Stats
+  /** The largest ratio of the medians that the design allows; absent where it names none. */
+  readonly target?: number | undefined
+}
+
+/** What a part of the bench found. */
+export interface Findings {
+  readonly rows: readonly Row[]
+  /** Sentences under the table: where time goes, what was left out and why. */
+  readonly notes: readonly string[]
+}
+
+export const ratio = ({ ours, theirs }: Row): number => ours.median / theirs.median
+
+/** Whether the row keeps its promise; null where there is none. */
+export const keeps = (row: Row): boolean | null =>
+  row.target === undefined ? null : ratio(row) <= row.target

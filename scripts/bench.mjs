@@ -1,0 +1,155 @@
+/**
+ * `npm run bench`: builds, then measures in namespaces of its own, which play a host; nothing of the machine's own
+ * network is touched. Needs root and a C compiler. Peers are taken from PEER_CNI_PATH (default /usr/lib/cni).
+ *
+ *   npm run bench -- [--only in-process,executed,host-local] [--quick] [--json]
+ *
+ * Prints the table; a complete run writes bench/results.json too.
+ */
+import { spawn, spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { root } from './root.mjs'
+
+const groups = ['in-process', 'executed', 'host-local']
+const usage = `usage: npm run bench -- [--only ${groups.join(',')}] [--quick] [--json]
+
+  --only    only these parts, with commas between
+  --quick   few runs, less than a minute; for a first look
+  --json    prints JSON in place of the table
+
+A run of all parts without --quick writes bench/results.json. PEER_CNI_PATH: the folder of the reference plugins.`
+
+/** Ends the program: 2 for wrong usage, 1 for anything else. */
+class Exit extends Error {
+  constructor(status, message) {
+    super(message)
+    this.status = status
+  }
+}
+
+const readOptions = () => {
+  let values
+  try {
+    values = parseArgs({
+      options: {
+        only: { type: 'string', multiple: true },
+        quick: { type: 'boolean', default: false },
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    }).values
+  } catch (error) {
+    throw new Exit(2, `${error.message}\n${usage}`)
+  }
+  const only = values.only?.flatMap((text) => text.split(',')) ?? groups
+  const unknown = only.find((name) => !groups.includes(name))
+  if (unknown !== undefined)
+    throw new Exit(2, `--only: no part is called ${JSON.stringify(unknown)}\n${usage}`)
+  return { ...values, only: groups.filter((name) => only.includes(name)) }
+}
+
+/** Runs a program whose words go to standard error: standard output is for the table. */
+const must = (file, args) => {
+  const { status, signal, error } = spawnSync(file, args, { cwd: root, stdio: ['ignore', 2, 2] })
+  if (error) throw new Exit(1, `${file}: ${error.message}`)
+  if (status !== 0) throw new Exit(1, `${file} ${args.join(' ')}: ${signal ?? `exit ${status}`}`)
+}
+
+const compile = (name, folder) => {
+  const program = join(folder, name)
+  must('cc', ['-std=c17', '-O2', '-Wall', '-Wextra', '-o', program, join(root, `bench/${name}.c`)])
+  return program
+}
+
+/** Node 20 does not run TypeScript. The bench has the sources in it, as they are now. */
+const bundle = async (folder) => {
+  const { build } = await import('esbuild')
+  const outfile = join(folder, 'bench.cjs')
+  await build({
+    absWorkingDir: root,
+    entryPoints: ['bench/main.ts'],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    target: 'node20.19',
+    format: 'cjs',
+    define: {
+      'import.meta.url': '__importMetaUrl',
+      __LINKWRIGHT_ADDON__: JSON.stringify(join(root, 'build/Release/linkwright.node')),
+    },
+    banner: { js: `const __importMetaUrl=require('node:url').pathToFileURL(__filename).href` },
+    logLevel: 'warning',
+  })
+  return outfile
+}
+
+/** A host in miniature; what follows becomes the script's arguments. /sys shows the namespace it was mounted in. */
+const host = `
+mount -t sysfs sysfs /sys
+mount -t tmpfs -o mode=755 tmpfs /run
+mount -t tmpfs -o mode=755 tmpfs /var/lib
+ip link set lo up
+exec "$@"`
+
+/** What is measured must not depend on a developer's shell; NODE_EXTRA_CA_CERTS alone costs 37 ms a start. */
+const environment = () => {
+  const unwanted = /^(NODE_|npm_|LINKWRIGHT_|CNI_)/
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !unwanted.test(name)))
+}
+
+const measure = (program, order) =>
+  new Promise((resolve, reject) => {
+    const script = ['sh', '-ec', host, 'sh', process.execPath, program, JSON.stringify(order)]
+    const child = spawn('unshare', ['--net', '--mount', '--propagation', 'private', '--', ...script], {
+      stdio: ['ignore', 'inherit', 'inherit'],
+      env: environment(),
+    })
+    // Its namespaces end with it, and so do the programs that it has started.
+    const stop = () => child.kill('SIGKILL')
+    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, stop)
+    child.on('error', (error) => reject(new Exit(1, `unshare: ${error.message}`)))
+    child.on('close', (status, signal) => {
+      for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.off(name, stop)
+      if (status === 0) resolve()
+      else reject(new Exit(1, `the bench ended with ${signal ?? `exit ${status}`}`))
+    })
+  })
+
+const main = async () => {
+  const options = readOptions()
+  if (options.help) {
+    console.log(usage)
+    return
+  }
+  if (process.geteuid?.() !== 0) throw new Exit(1, 'npm run bench makes network namespaces and needs root')
+  must(process.execPath, [join(root, 'scripts/build.mjs')])
+  const folder = mkdtempSync(join(tmpdir(), 'linkwright-bench-'))
+  try {
+    const scratch = join(folder, 'scratch')
+    mkdirSync(scratch)
+    await measure(await bundle(folder), {
+      scratch,
+      floor: compile('floor', folder),
+      launch: compile('launch', folder),
+      ours: join(root, 'dist/cni/bin'),
+      peers: process.env.PEER_CNI_PATH || '/usr/lib/cni',
+      quick: options.quick,
+      only: options.only,
+      json: options.json,
+      results: options.quick || options.only.length < groups.length ? null : join(root, 'bench/results.json'),
+    })
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+try {
+  await main()
+} catch (error) {
+  if (!(error instanceof Exit)) throw error
+  console.error(error.message)
+  process.exitCode = error.status
+}
