@@ -1,6 +1,5 @@
 /** The reservations of one network, seen and changed by whoever holds its lock. */
 import { closeSync, constants, ftruncateSync, linkSync, openSync, unlinkSync, writeSync } from 'node:fs'
-import { join } from 'node:path'
 import type { CniError } from '../../cni/error.ts'
 import type { Logger } from '../../cni/plugin.ts'
 import { hasCode, ioError, isGone, readText } from '../files.ts'
@@ -62,7 +61,7 @@ export class Reservations {
   /** Whether the file is the owner's. */
   isHeldBy(path: string, owner: Owner): boolean {
     try {
-      return readText(join(this.#dir, path)).trim() === owner
+      return readText(this.#path(path)).trim() === owner
     } catch {
       // Whatever it is, it is not a reservation that can be read.
       return false
@@ -84,7 +83,7 @@ export class Reservations {
       if (chosen) this.#added(owner, chosen.address)
       return chosen
     } catch (error) {
-      throw ioError(error, join(this.#dir, NEW))
+      throw ioError(error, this.#path(NEW))
     } finally {
       this.#dropNew()
     }
@@ -105,7 +104,7 @@ export class Reservations {
 
   /** The last address reserved from a range set, as it stands there; empty where there is none. */
   last(set: number): string {
-    const path = join(this.#dir, lastReserved(set))
+    const path = this.#path(lastReserved(set))
     try {
       return readText(path)
     } catch (error) {
@@ -120,7 +119,7 @@ export class Reservations {
    * @throws CniError code 5
    */
   setLast(set: number, address: string, before: string): void {
-    const path = join(this.#dir, lastReserved(set))
+    const path = this.#path(lastReserved(set))
     try {
       const file = openSync(path, O_WRONLY | O_CREAT, 0o600)
       try {
@@ -144,10 +143,10 @@ export class Reservations {
 
   /** Gives the new reservation its name. @throws SystemError */
   #take(address: string, owner: Owner): boolean {
-    const path = join(this.#dir, address)
+    const path = this.#path(address)
     for (;;)
       try {
-        linkSync(join(this.#dir, NEW), path)
+        linkSync(this.#path(NEW), path)
         return true
       } catch (error) {
         if (hasCode(error, 'EEXIST')) {
@@ -198,7 +197,7 @@ export class Reservations {
    * @throws SystemError
    */
   #write(name: string, content: string): void {
-    const file = openSync(join(this.#dir, name), O_WRONLY | O_CREAT | O_EXCL, 0o600)
+    const file = openSync(this.#path(name), O_WRONLY | O_CREAT | O_EXCL, 0o600)
     try {
       writeSync(file, content)
     } catch (error) {
@@ -209,9 +208,14 @@ export class Reservations {
     closeSync(file)
   }
 
+  /** Not normalised by `join`, which would take as long as the system call. */
+  #path(name: string): string {
+    return `${this.#dir}/${name}`
+  }
+
   #unlink(path: string): void {
     try {
-      unlinkSync(join(this.#dir, path))
+      unlinkSync(this.#path(path))
     } catch (error) {
       if (!isGone(error)) throw error
     }

@@ -1,6 +1,5 @@
 /** Reading every reservation of a network: what the Go plugin does each time, and what the index saves us. */
 import { type Dirent, lstatSync, opendirSync, readdirSync, statSync, unlinkSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Logger } from '../../cni/plugin.ts'
 import { Breather, hasCode, ioError, isGone, readText } from '../files.ts'
 import { isAddress, isOwned, NEW, type Owner } from './names.ts'
@@ -82,7 +81,7 @@ class Walk {
         // Its files come and go without changing the date of the network's directory.
         this.indexable = false
         try {
-          await this.visit(root, path, await list(join(root, path)))
+          await this.visit(root, path, await list(`${root}/${path}`))
         } catch (error) {
           this.#options.log.warn(ioError(error, path).msg)
         }
@@ -99,7 +98,7 @@ class Walk {
     }
     let owner: string
     try {
-      owner = readText(join(root, path)).trim()
+      owner = readText(`${root}/${path}`).trim()
     } catch (error) {
       if (isGone(error) || hasCode(error, 'EISDIR')) return
       this.indexable = false
@@ -117,7 +116,7 @@ class Walk {
 
   #reclaim(root: string, name: string): void {
     try {
-      unlinkSync(join(root, name))
+      unlinkSync(`${root}/${name}`)
       this.reclaimed.push(name)
     } catch (error) {
       if (!hasCode(error, 'ENOENT')) this.#options.log.warn(ioError(error, name).msg)
@@ -131,6 +130,6 @@ class Walk {
  * lock it is certain.
  */
 export const isLeftOver = (dir: string, name: string): boolean => {
-  const stats = lstatSync(join(dir, name), { throwIfNoEntry: false })
+  const stats = lstatSync(`${dir}/${name}`, { throwIfNoEntry: false })
   return stats?.isFile() === true && stats.size === 0 && isAddress(name)
 }
