@@ -87,7 +87,7 @@ describe('forwarding entries', () => {
     const ours = await conn.run(fdb.list())
     expect(ours.length).toBe(theirs.length)
     const find = (index: number, address: string) =>
-      ours.filter((one) => one.index === index && one.address === address)
+      ours.filter((one) => one.index === index && one.address === address && one.vlan === undefined)
     expect(find(20, '02:00:00:00:00:05')).toMatchObject([{ state: 'static', master: 10 }])
     expect(find(20, '02:00:00:00:00:06')).toMatchObject([{ state: 'dynamic', master: 10 }])
     expect(find(30, '00:00:00:00:00:00')).toMatchObject([{ dst: '10.0.0.1' }, { dst: '10.0.0.2', vni: 43 }])

@@ -31,18 +31,15 @@ export const all = async (conn: Connection, ...requests: Request<unknown>[]): Pr
   for (const outcome of await conn.batch(requests)) if (!outcome.ok) throw outcome.error
 }
 
+/** Some of what `ip -j -d link show` says of a link. */
+export interface ShownLink extends Readonly<Record<string, unknown>> {
+  readonly flags: readonly string[]
+  readonly linkinfo?: Readonly<Record<string, unknown>>
+}
+
 /** What `ip -j -d link show` says of a link. */
-export const ipLink = async (
-  own: Space,
-  name: string,
-): Promise<Record<string, unknown> & { readonly flags: readonly string[] }> => {
-  const [found] = await own.ipJson<Record<string, unknown> & { flags: string[] }>(
-    '-d',
-    'link',
-    'show',
-    'dev',
-    name,
-  )
+export const ipLink = async (own: Space, name: string): Promise<ShownLink> => {
+  const [found] = await own.ipJson<ShownLink>('-d', 'link', 'show', 'dev', name)
   if (!found) throw new Error(`ip shows no link ${name}`)
   return found
 }
