@@ -1,4 +1,5 @@
 import * as z from 'zod/mini'
+import { checkNetworkName } from '../../cni/environment.ts'
 import { invalidConfig } from '../../cni/error.ts'
 import type { Context } from '../../cni/plugin.ts'
 import {
@@ -94,11 +95,10 @@ export interface Places {
 }
 
 const DEFAULT_DATA_DIR = '/var/lib/cni/networks'
-const NETWORK_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/
 
 /** @throws CniError code 7 where the network's name would lead elsewhere */
 export const placesOf = ({ conf, network }: Pick<Context<HostLocalConf>, 'conf' | 'network'>): Places => {
-  if (!NETWORK_NAME.test(network)) throw invalidConfig('invalid characters found in network name', network)
+  checkNetworkName(network)
   const dataDir = conf.ipam?.dataDir || DEFAULT_DATA_DIR
   return { reservations: `${dataDir}/${network}`, index: `${dataDir}/.linkwright/${network}` }
 }

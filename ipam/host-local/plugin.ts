@@ -2,6 +2,7 @@
  * host-local: assigns addresses of this host's ranges and keeps them in files, one a reservation. The files are those of
  * the Go plugin (names.ts), so that both can work on one network at the same time.
  */
+import { checkContainerId, checkIfName } from '../../cni/environment.ts'
 import { CniError, codes, invalidConfig } from '../../cni/error.ts'
 import { type Attachment, type Context, definePlugin } from '../../cni/plugin.ts'
 import { type AttachmentId, allVersions, type IpConfig, type Result } from '../../cni/types.ts'
@@ -15,7 +16,7 @@ import { LockTable, stopped } from './lock.ts'
 import { isAddress, isOwner, oldOwnerOf, ownerOf, showOwner } from './names.ts'
 import { type Requested, requestedAddresses } from './requested.ts'
 import type { Reservations } from './reservations.ts'
-import { checkFree, checkWritable } from './status.ts'
+import { checkFree, checkReadable, checkWritable } from './status.ts'
 import { Store } from './store.ts'
 
 export interface HostLocalOptions {
@@ -23,16 +24,10 @@ export interface HostLocalOptions {
   readonly lockTimeout?: number | undefined
 }
 
-const CONTAINER_ID = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/
-
-/** Content of files, and of names in the index: the doors have checked it, but a library's caller may not have. */
-const checkContainerId = ({ containerId }: AttachmentId): void => {
-  if (!CONTAINER_ID.test(containerId))
-    throw new CniError({
-      code: codes.invalidEnvironment,
-      msg: 'invalid characters in containerID',
-      details: containerId,
-    })
+/** They become names and contents of files: the doors have checked them, but a library's caller may not have. */
+const checkId = ({ containerId, ifName }: AttachmentId): void => {
+  checkContainerId(containerId)
+  checkIfName(ifName)
 }
 
 /** The errors of work that went on in spite of them, as one. */
@@ -51,7 +46,7 @@ export const createHostLocal = ({ lockTimeout = 10_000 }: HostLocalOptions = {})
     conf: hostLocalConf,
 
     async add(attachment): Promise<Result> {
-      checkContainerId(attachment)
+      checkId(attachment)
       const { conf, signal, undo } = attachment
       const sets = rangeSetsOf(conf)
       const requested = requestedAddresses(attachment)
@@ -71,7 +66,7 @@ export const createHostLocal = ({ lockTimeout = 10_000 }: HostLocalOptions = {})
     },
 
     async check(attachment): Promise<void> {
-      checkContainerId(attachment)
+      checkId(attachment)
       const sets = rangeSetsOf(attachment.conf)
       requestedAddresses(attachment)
       const held = await storeOf(attachment, attachment.signal).look(async (reservations) => {
@@ -85,7 +80,7 @@ export const createHostLocal = ({ lockTimeout = 10_000 }: HostLocalOptions = {})
     },
 
     async del(attachment): Promise<void> {
-      checkContainerId(attachment)
+      checkId(attachment)
       await storeOf(attachment, attachment.signal).change(async (reservations) => {
         for (const owner of [ownerOf(attachment), oldOwnerOf(attachment)]) {
           const paths = await reservations.heldBy(owner)
@@ -99,7 +94,7 @@ export const createHostLocal = ({ lockTimeout = 10_000 }: HostLocalOptions = {})
     async status(context): Promise<void> {
       const sets = rangeSetsOf(context.conf)
       const { reservations } = placesOf(context)
-      if (context.conf.ipam?.resolvConf) readResolvConf(context.conf.ipam.resolvConf)
+      checkReadable(context.conf.ipam?.resolvConf)
       checkWritable(reservations)
       await checkFree(reservations, sets)
     },

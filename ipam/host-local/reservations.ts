@@ -1,5 +1,14 @@
 /** The reservations of one network, seen and changed by whoever holds its lock. */
-import { closeSync, constants, ftruncateSync, linkSync, openSync, unlinkSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  ftruncateSync,
+  linkSync,
+  openSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import type { CniError } from '../../cni/error.ts'
 import type { Logger } from '../../cni/plugin.ts'
 import { hasCode, ioError, isGone, readText } from '../files.ts'
@@ -199,7 +208,7 @@ export class Reservations {
   #write(name: string, content: string): void {
     const file = openSync(this.#path(name), O_WRONLY | O_CREAT | O_EXCL, 0o600)
     try {
-      writeSync(file, content)
+      writeFileSync(file, content)
     } catch (error) {
       closeSync(file)
       this.#unlink(name)

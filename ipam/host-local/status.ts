@@ -4,10 +4,21 @@ import { CniError, codes } from '../../cni/error.ts'
 import { parseAddress } from '../address.ts'
 import { ioError, isGone } from '../files.ts'
 import { isAssignable, type RangeSet, setContains, showSet } from '../ranges.ts'
+import { readResolvConf } from '../resolv-conf.ts'
 import { isLeftOver, list } from './scan.ts'
 
 const notAvailable = (msg: string, details: string): CniError =>
   new CniError({ code: codes.notAvailable, msg, details })
+
+/** @throws CniError code 50 where there is a resolv.conf to read, and it can't be read */
+export const checkReadable = (resolvConf: string | undefined): void => {
+  if (!resolvConf) return
+  try {
+    readResolvConf(resolvConf)
+  } catch (error) {
+    throw notAvailable(CniError.from(error).msg, 'it is named by ipam.resolvConf')
+  }
+}
 
 /** @throws CniError code 50 where a directory can't be made or written in */
 export const checkWritable = (dir: string): void => {

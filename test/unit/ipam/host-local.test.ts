@@ -303,6 +303,13 @@ describe('ADD', () => {
   )
 })
 
+test.each(['a/b', 'a\r\nb', '', '..'])('does not take interface name %j', async (ifName) => {
+  const { dataDir, conf } = setUp()
+  for (const verb of [add, del, check])
+    expect((await failure(verb(hostLocal, { conf, ifName }))).code).toBe(4)
+  expect(readdirSync(dataDir)).toEqual([])
+})
+
 describe('requested addresses', () => {
   const both = {
     ranges: [[{ subnet: '10.1.0.0/24', gateway: '10.1.0.5' }], [{ subnet: '2001:db8::/64' }]],
@@ -543,6 +550,12 @@ describe('STATUS', () => {
     // Left by a process that was killed: the next ADD takes it.
     put(dir, { '10.1.0.2': '' })
     await status(hostLocal, { conf })
+  })
+
+  test('is not well where resolvConf can not be read', async () => {
+    const { conf } = setUp({ subnet: '10.1.0.0/24', resolvConf: '/nonexistent' })
+    const { code, msg } = await failure(status(hostLocal, { conf }))
+    expect({ code, msg }).toEqual({ code: 50, msg: 'open /nonexistent: no such file or directory' })
   })
 
   test('is not well where nothing can be written', async () => {
