@@ -110,7 +110,13 @@ const tool = (name, script) => join(root, 'node_modules', name, script)
 /** The groups in the order in which they run. `root`: they need it. */
 export const groups = {
   types: { run: single(process.execPath, [tool('typescript', 'bin/tsc'), '--noEmit', '-p', '.'], 5) },
-  lint: { run: single(process.execPath, [tool('@biomejs/biome', 'bin/biome'), 'check', '.'], 5) },
+  lint: {
+    run: single(
+      process.execPath,
+      [tool('@biomejs/biome', 'bin/biome'), 'check', '--error-on-warnings', '.'],
+      5,
+    ),
+  },
   unit: { run: project('unit', 10, directly) },
   kernel: { root: true, run: project('kernel', 15, isolated) },
   conformance: { root: true, run: project('conformance', 15, isolated) },

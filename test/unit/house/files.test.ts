@@ -64,6 +64,18 @@ describe('package-lock.json', () => {
     expect(read('package-lock.json').match(/"resolved": *"https?:[^"]*"/g)).toBeNull()
   })
 
+  test('is complete: npm ci refuses one that lacks an optional package of another platform', () => {
+    const { packages } = JSON.parse(read('package-lock.json')) as {
+      packages: Record<string, { optionalDependencies?: Record<string, string> }>
+    }
+    const missing = Object.entries(packages).flatMap(([path, { optionalDependencies }]) =>
+      Object.keys(optionalDependencies ?? {})
+        .filter((name) => !packages[`node_modules/${name}`] && !packages[`${path}/node_modules/${name}`])
+        .map((name) => `${path}: ${name}`),
+    )
+    expect(missing).toEqual([])
+  })
+
   test('has no package that runs a script when it is installed, but those that work without', () => {
     const { packages } = JSON.parse(read('package-lock.json')) as {
       packages: Record<string, { hasInstallScript?: boolean }>
