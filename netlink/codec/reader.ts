@@ -5,63 +5,69 @@ export class MalformedError extends Error {
   override readonly name = 'MalformedError'
 }
 
-/** A window on received bytes. Nothing is read outside it. */
+/**
+ * A window on received bytes. Nothing is read outside it. Windows within a window share its bytes and its view: a link
+ * message has hundreds of attributes, and each is a window.
+ */
 export class Reader {
-  readonly bytes: Uint8Array
-  readonly view: DataView
+  readonly length: number
+  readonly #source: Uint8Array
+  readonly #view: DataView
+  /** Where the window begins in the source. */
+  readonly #start: number
 
-  constructor(bytes: Uint8Array) {
-    this.bytes = bytes
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  constructor(bytes: Uint8Array)
+  /** @internal */
+  constructor(source: Uint8Array, view: DataView, start: number, length: number)
+  constructor(source: Uint8Array, view?: DataView, start = 0, length = source.length) {
+    this.#source = source
+    this.#view = view ?? new DataView(source.buffer, source.byteOffset, source.byteLength)
+    this.#start = start
+    this.length = length
   }
 
-  get length(): number {
-    return this.bytes.length
+  /** The window's bytes; not a copy. */
+  get bytes(): Uint8Array {
+    return this.#source.subarray(this.#start, this.#start + this.length)
   }
 
   /** The part from `start` (inclusive) to `end` (exclusive). */
   slice(start: number, end: number = this.length): Reader {
     if (start > end || end > this.length)
       throw new MalformedError(`bytes ${start} to ${end} asked of ${this.length}`)
-    return new Reader(this.bytes.subarray(start, end))
+    return new Reader(this.#source, this.#view, this.#start + start, end - start)
   }
 
-  #need(offset: number, count: number): void {
+  /** Where `count` bytes at `offset` begin in the source. */
+  #at(offset: number, count: number): number {
     if (offset + count > this.length)
       throw new MalformedError(`${count} bytes needed at offset ${offset} of ${this.length}`)
+    return this.#start + offset
   }
 
   u8(offset = 0): number {
-    this.#need(offset, 1)
-    return this.view.getUint8(offset)
+    return this.#view.getUint8(this.#at(offset, 1))
   }
   u16(offset = 0): number {
-    this.#need(offset, 2)
-    return this.view.getUint16(offset, littleEndian)
+    return this.#view.getUint16(this.#at(offset, 2), littleEndian)
   }
   u32(offset = 0): number {
-    this.#need(offset, 4)
-    return this.view.getUint32(offset, littleEndian)
+    return this.#view.getUint32(this.#at(offset, 4), littleEndian)
   }
   s32(offset = 0): number {
-    this.#need(offset, 4)
-    return this.view.getInt32(offset, littleEndian)
+    return this.#view.getInt32(this.#at(offset, 4), littleEndian)
   }
   u64(offset = 0): bigint {
-    this.#need(offset, 8)
-    return this.view.getBigUint64(offset, littleEndian)
+    return this.#view.getBigUint64(this.#at(offset, 8), littleEndian)
   }
   be16(offset = 0): number {
-    this.#need(offset, 2)
-    return this.view.getUint16(offset, false)
+    return this.#view.getUint16(this.#at(offset, 2), false)
   }
   be32(offset = 0): number {
-    this.#need(offset, 4)
-    return this.view.getUint32(offset, false)
+    return this.#view.getUint32(this.#at(offset, 4), false)
   }
   be64(offset = 0): bigint {
-    this.#need(offset, 8)
-    return this.view.getBigUint64(offset, false)
+    return this.#view.getBigUint64(this.#at(offset, 8), false)
   }
 
   /** Calls `each` for every attribute from `start` on; type flags (NLA_F_NESTED, NLA_F_NET_BYTEORDER) stripped. */

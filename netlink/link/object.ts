@@ -156,13 +156,12 @@ export const toLink = (
     parentBus: attributes.parentDevBusName,
     unknown: attributes.unknown ?? [],
   }
-  return {
-    ...facts,
+  return Object.assign(facts, {
     kind: own?.kind,
     data: own?.data,
     rawData: (own as UnknownKind | undefined)?.raw,
     portKind: port?.kind,
     portData: port?.data,
     rawPortData: (port as UnknownKind | undefined)?.raw,
-  } as Link
+  }) as Link
 }
