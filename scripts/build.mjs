@@ -42,6 +42,8 @@ const fingerprint = () => {
     'build/Release/linkwright.node',
     'scripts/build.mjs',
     'scripts/bundle.mjs',
+    'scripts/trials.mjs',
+    'scripts/warm-up.cjs',
     'scripts/launcher.cjs',
   ].map((name) => join(root, name))
   const hash = createHash('sha256').update(`${process.version} ${process.execPath}\n`)

@@ -11,6 +11,7 @@ import {
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { root } from './root.mjs'
+import { cliTrials, cniTrials } from './trials.mjs'
 
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const cni = join(root, 'dist/cni')
@@ -58,21 +59,25 @@ const wrap = (code) =>
     '})',
   ].join('\n')
 
-/** The compiled code of a script, taken from a run of it that does nothing: the functions that every run needs. */
-const compile = (script, cache, { args, env }) => {
-  const { status, stderr } = spawnSync(
-    process.execPath,
-    [join(root, 'scripts/warm-up.cjs'), script, cache, ...args],
-    { env, input: '{}', encoding: 'utf8' },
-  )
-  if (status !== 0) throw new Error(`${script} does not run (${status}):\n${stderr}`)
-}
+/** Keeps the compiled code of a script: of the functions that its trials came by. */
+const compile = (script, cache, trials) =>
+  trials(({ args, env, input = '{}', prefix = [] }) => {
+    const command = [...prefix, process.execPath, join(root, 'scripts/warm-up.cjs'), script, cache, ...args]
+    const { status, stdout, stderr } = spawnSync(command[0], command.slice(1), {
+      env,
+      input,
+      encoding: 'utf8',
+    })
+    if (status !== 0)
+      throw new Error(`${script} ${args.join(' ')} does not run (${status}):\n${stdout}${stderr}`)
+    return stdout
+  })
 
 /**
  * One program in `folder`: `name`.cjs, which starts `name`.script.js with its compiled code in `name`.script.cache.
- * @param trial arguments and environment of a run without effect
+ * @param trials calls a function with each run that is worth being compiled for
  */
-const bundle = async (entry, folder, name, trial) => {
+const bundle = async (entry, folder, name, trials) => {
   const { build } = await import('esbuild')
   const { outputFiles } = await build({
     absWorkingDir: root,
@@ -98,7 +103,7 @@ const bundle = async (entry, folder, name, trial) => {
   copyAddon(folder)
   const script = join(folder, `${name}.script.js`)
   replace(script, (path) => writeFileSync(path, wrap(outputFiles[0].text)))
-  replace(script.replace(/js$/, 'cache'), (path) => compile(script, path, trial))
+  replace(script.replace(/js$/, 'cache'), (path) => compile(script, path, trials))
   const launcher = readFileSync(join(root, 'scripts/launcher.cjs'), 'utf8').replaceAll('__NAME__', name)
   replace(join(folder, `${name}.cjs`), (path) =>
     writeFileSync(path, `${shebang()}\n${launcher}`, { mode: 0o755 }),
@@ -120,8 +125,7 @@ const types = async () => {
 
 /** The CNI executable and `bin/<type>`, which are links to it: it learns from its own name what it is asked to be. */
 export const bundleCni = async () => {
-  const trial = { args: ['loopback'], env: { CNI_COMMAND: 'VERSION' } }
-  await bundle('cli/cni.ts', cni, 'linkwright-cni', trial)
+  await bundle('cli/cni.ts', cni, 'linkwright-cni', cniTrials)
   // Links that were copied as files have no .cjs at their end.
   replace(join(cni, 'package.json'), (path) => writeFileSync(path, '{"type":"commonjs"}\n'))
   const names = await types()
@@ -133,5 +137,4 @@ export const bundleCni = async () => {
 }
 
 /** The command line. */
-export const bundleCli = () =>
-  bundle('cli/linkwright.ts', cli, 'linkwright', { args: ['--version'], env: {} })
+export const bundleCli = () => bundle('cli/linkwright.ts', cli, 'linkwright', cliTrials)
