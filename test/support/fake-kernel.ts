@@ -49,7 +49,7 @@ export interface FakeAnswer {
 }
 
 /** Answers a request; nothing means an acknowledgement. */
-export type FakeHandler = (request: FakeRequest) => FakeAnswer | undefined | void
+export type FakeHandler = (request: FakeRequest) => FakeAnswer | undefined
 
 /** An object of a layout, e.g. `fakeObject(16, linkLayout, { index: 3 }, { ifname: 'eth0', mtu: 1500 })`. */
 export const fakeObject = <H, T extends Rows>(

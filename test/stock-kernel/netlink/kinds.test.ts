@@ -51,7 +51,7 @@ describe('links', () => {
       link.set(30, { master: 33 }),
     )
     const data = async (name: string) =>
-      ((await ipLink(space, name))['linkinfo'] ?? {}) as Record<string, unknown>
+      ((await ipLink(space, name)).linkinfo ?? {}) as Record<string, unknown>
     expect(await data('dummy0')).toMatchObject({
       info_kind: 'dummy',
       info_slave_kind: 'vrf',
