@@ -7,6 +7,7 @@ import { CniError, codes, invalidConfig } from '../../cni/error.ts'
 import { type Attachment, type Context, definePlugin } from '../../cni/plugin.ts'
 import { type AttachmentId, allVersions, type IpConfig, type Result } from '../../cni/types.ts'
 import { formatAddress, parseRequested } from '../address.ts'
+import { Breather } from '../files.ts'
 import { type RangeSet, setContains } from '../ranges.ts'
 import { readResolvConf } from '../resolv-conf.ts'
 import { canonicalRoutes } from '../routes.ts'
@@ -103,10 +104,12 @@ export const createHostLocal = ({ lockTimeout = 10_000 }: HostLocalOptions = {})
       const keep = new Set(valid.flatMap((id) => [ownerOf(id), oldOwnerOf(id)]))
       await storeOf(context, context.signal).change(async (reservations) => {
         const errors: CniError[] = []
+        const breather = new Breather()
         for (const [owner, paths] of [...(await reservations.scan()).owners]) {
           if (keep.has(owner) || !isOwner(owner)) continue
           // Directories in this one may be other networks'.
           errors.push(...reservations.remove(owner, paths.filter(isAddress)))
+          if (breather.due) await breather.rest()
         }
         if (errors.length > 0) throw all(errors)
       })
