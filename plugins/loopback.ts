@@ -31,6 +31,8 @@ export const loopback = definePlugin({
   versions: allVersions,
   conf: z.object(commonConf),
   async add({ container, prevResult, netnsPath, undo }) {
+    // First: IPv6 addresses would not outlive lo going up and down again.
+    await loopbackAddresses(container)
     const before = await container.run(link.get(LO))
     if (!before.up) {
       await container.run(link.set(LO, { up: true }))

@@ -84,8 +84,11 @@ export const ensureAddresses = async (
     undo: [
       `remove ${cidr} from ${name}`,
       () =>
-        unlessShared(attachment, bridge.index, own, () =>
-          tolerant(host.run(address.delete({ index, address: cidr })), 'EADDRNOTAVAIL', 'ENODEV'),
+        unlessShared(
+          attachment,
+          bridge.index,
+          () => tolerant(host.run(address.delete({ index, address: cidr })), 'EADDRNOTAVAIL', 'ENODEV'),
+          own,
         ),
     ],
   })

@@ -129,10 +129,10 @@ export const checkBridge = async (attachment: BridgeAttachment): Promise<void> =
   const { entry, index } = containerInterface(result, attachment)
   // Plugins behind this one may change the container's MTU.
   const inside = await checkLink(container, { ...entry, mtu: undefined }, 'veth')
+  if (!conf.disableContainerInterface && !inside.up) throw checkFailed(`interface ${inside.name} is down`)
   const port = await findPort(attachment, result, inside, bridge)
   checkPort(attachment, port)
   await checkVlans(attachment, port, vlans)
-  if (!conf.disableContainerInterface && !inside.up) throw checkFailed(`interface ${inside.name} is down`)
   if (conf.macspoofchk) {
     const [missing] = await checkSpoofCheck(hostNftables, {
       containerId,

@@ -7,13 +7,12 @@ import { randomMac } from '../shared/identity.ts'
 import { refuseAdvertisements } from '../shared/sysctl.ts'
 import { deleteLink } from '../shared/veth.ts'
 import type { BridgeAttachment } from './conf.ts'
-import { unlessShared } from './hold.ts'
+import { portsOf, unlessShared } from './hold.ts'
 import { wantsFiltering } from './vlans.ts'
 
 const TRIES = 5
 /** What a bridge has that was never given a MAC and has lost its last port. */
 const NO_MAC = '00:00:00:00:00:00'
-const nothing: ReadonlySet<string> = new Set()
 
 /** A link that is a bridge. */
 export type Bridge = Extract<Link, { readonly kind: 'bridge' }>
@@ -36,7 +35,7 @@ const repairs = (attachment: BridgeAttachment, found: Bridge): Step[] => {
   const takeBack = (what: string, request: () => Promise<void>): NonNullable<Step['undo']> => [
     `${what} of ${name}`,
     () =>
-      unlessShared(attachment, index, nothing, async () => {
+      unlessShared(attachment, index, async () => {
         if (await findLink(host, index)) await request()
       }),
   ]
@@ -46,8 +45,10 @@ const repairs = (attachment: BridgeAttachment, found: Bridge): Step[] => {
     ...(wantsFiltering(conf) && !found.data?.vlanFiltering
       ? [{ request: filter(true), undo: takeBack('no VLAN filtering', () => host.run(filter(false))) }]
       : []),
-    // Its first port would give it one, and the next one another.
-    ...(found.address === NO_MAC ? [{ request: set({ address: randomMac() }) }] : []),
+    // One that nobody gave a MAC has its lowest port's: it would get the first container's now, and another one later.
+    ...(found.operState === 'up'
+      ? []
+      : [{ request: set({ address: found.address === NO_MAC ? randomMac() : found.address }) }]),
     ...(conf.promiscMode && !found.flags.promisc
       ? [
           {
@@ -64,9 +65,12 @@ const repairs = (attachment: BridgeAttachment, found: Bridge): Step[] => {
 
 /** Completes a bridge that is there. Its MTU is left as it is. */
 const complete = async (attachment: BridgeAttachment, found: Bridge): Promise<Bridge> => {
-  const { conf, host, undo, log } = attachment
+  const { conf, host, hostNetns, undo, log } = attachment
   if (conf.mtu !== 0 && conf.mtu !== found.mtu)
     log.warn(`bridge ${found.name} has an MTU of ${found.mtu}; the configuration says ${conf.mtu}`)
+  const giveBack = refuseAdvertisements(hostNetns, log, found.name)
+  if (giveBack)
+    undo.push(`give ${found.name} its accept_ra back`, () => unlessShared(attachment, found.index, giveBack))
   const steps = repairs(attachment, found)
   if (steps.length === 0) return found
   await apply(host, undo, steps)
@@ -89,8 +93,10 @@ const create = async (attachment: BridgeAttachment): Promise<void> => {
   })
   const remove = async (): Promise<void> => {
     const made = await findLink(host, name)
-    if (made?.address === address)
-      await unlessShared(attachment, made.index, nothing, () => deleteLink(host, made.index))
+    if (made?.address !== address) return
+    await unlessShared(attachment, made.index, async () => {
+      if ((await portsOf(attachment, made.index)).length === 0) await deleteLink(host, made.index)
+    })
   }
   await apply(host, undo, [{ request, undo: [`delete bridge ${name}`, remove] }])
 }
@@ -101,14 +107,10 @@ const create = async (attachment: BridgeAttachment): Promise<void> => {
  * @throws CniError, NetlinkError
  */
 export const ensureBridge = async (attachment: BridgeAttachment): Promise<Bridge> => {
-  const { conf, host, hostNetns, log } = attachment
+  const { conf, host } = attachment
   for (let attempt = 1; ; attempt++) {
     const found = await findLink(host, conf.bridge)
-    if (found) {
-      const bridge = await complete(attachment, expectBridge(found))
-      refuseAdvertisements(hostNetns, log, bridge.name)
-      return bridge
-    }
+    if (found) return await complete(attachment, expectBridge(found))
     try {
       await create(attachment)
     } catch (error) {

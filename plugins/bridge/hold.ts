@@ -5,6 +5,7 @@
  */
 import { CniError, codes } from '../../cni/error.ts'
 import { isErrno, type Link, link } from '../../netlink/index.ts'
+import { isVethName } from '../shared/identity.ts'
 import type { BridgeAttachment } from './conf.ts'
 
 /** Milliseconds that an ADD waits for another one that takes its bridge back. */
@@ -29,22 +30,24 @@ export const holdBridges = async ({ hostNetns, signal }: BridgeAttachment): Prom
 export const portsOf = async ({ host }: BridgeAttachment, bridge: number): Promise<readonly Link[]> =>
   host.run(link.list({ master: bridge }))
 
+const nothing: ReadonlySet<string> = new Set()
+
 /**
- * Takes back what attachments share, but only where nobody can have come to rely on it: no other ADD is at work, and
- * nothing is plugged into the bridge.
- * @param own names of ports that do not count: the failed ADD's
+ * Takes back what attachments share, but only where nobody can have come to rely on it: no other ADD is at work, and no
+ * attachment is plugged into the bridge. What else is plugged in (a card, a tunnel) does not count.
+ * @param own names of ports that do not count either: the failed ADD's
  */
 export const unlessShared = async (
   attachment: BridgeAttachment,
   bridge: number,
-  own: ReadonlySet<string>,
-  takeBack: () => Promise<void>,
+  takeBack: () => void | Promise<void>,
+  own = nothing,
 ): Promise<void> => {
   const lock = attachment.hostNetns.tryLock('exclusive')
   if (!lock) return
   try {
     const ports = await portsOf(attachment, bridge)
-    if (ports.every(({ name }) => own.has(name))) await takeBack()
+    if (!ports.some(({ name }) => isVethName(name) && !own.has(name))) await takeBack()
   } finally {
     lock.release()
   }

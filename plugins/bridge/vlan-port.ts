@@ -70,7 +70,7 @@ const create = async (attachment: BridgeAttachment, { bridge, own }: Place, name
   const port = vethName()
   own.add(port)
   const { mtu } = bridge
-  const remove = () => unlessShared(attachment, bridge.index, own, () => deleteLink(host, name))
+  const remove = () => unlessShared(attachment, bridge.index, () => deleteLink(host, name), own)
   await apply(host, undo, [
     {
       request: link.add({

@@ -16,24 +16,36 @@ export const preferSysctls = (netns: Netns, log: Logger, writes: readonly Sysctl
   }
 }
 
-/**
- * Nothing that is attached to the interface may give the host routes by router advertisements.
- * Equivalent: `sysctl -w net.ipv6.conf.NAME.accept_ra=0`.
- */
-export const refuseAdvertisements = (netns: Netns, log: Logger, name: string): void =>
-  preferSysctls(netns, log, [{ name: `net/ipv6/conf/${name}/accept_ra`, value: '0' }])
+const read = (netns: Netns, name: string): string | undefined => {
+  try {
+    return netns.readSysctl(name)
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined
+    throw error
+  }
+}
+
+/** What gives a setting a value back; that it has gone with its interface is no error. */
+const giveBack = (netns: Netns, name: string, value: string) => (): void => {
+  const [error] = netns.writeSysctls([{ name, value }])
+  if (error && !isErrno(error, 'ENOENT')) throw error
+}
 
 /** Reads a setting now, and gives it back when it is called. Without the setting there is nothing to give back. */
 export const restoreSysctl = (netns: Netns, name: string): (() => void) => {
-  let before: string | undefined
-  try {
-    before = netns.readSysctl(name)
-  } catch (error) {
-    if (!isErrno(error, 'ENOENT')) throw error
-  }
-  return () => {
-    if (before === undefined) return
-    const [error] = netns.writeSysctls([{ name, value: before }])
-    if (error && !isErrno(error, 'ENOENT')) throw error
-  }
+  const before = read(netns, name)
+  return before === undefined ? () => {} : giveBack(netns, name, before)
+}
+
+/**
+ * Nothing that is attached to the interface may give the host routes by router advertisements.
+ * Equivalent: `sysctl -w net.ipv6.conf.NAME.accept_ra=0`.
+ * @returns what gives the setting back; null where it was as it has to be
+ */
+export const refuseAdvertisements = (netns: Netns, log: Logger, name: string): (() => void) | null => {
+  const setting = `net/ipv6/conf/${name}/accept_ra`
+  const before = read(netns, setting)
+  if (before === undefined || before === '0') return null
+  preferSysctls(netns, log, [{ name: setting, value: '0' }])
+  return giveBack(netns, setting, before)
 }

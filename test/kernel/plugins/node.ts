@@ -9,12 +9,14 @@ import { Netns } from '../../../netlink/netns.ts'
 import { plugins } from '../../../plugins/index.ts'
 import { binDirs, type PrintedResult } from '../../support/plugin.ts'
 import { plainEnv } from '../../support/program.ts'
-import { type Container, type PrivateHost, privateHost } from '../../support/space.ts'
+import { type Container, type PrivateHost, privateHost, type Space } from '../../support/space.ts'
 
 export interface NodeCall extends Partial<Omit<Invocation, 'verb' | 'conf'>> {
   /** Where the interface is to be. Default: nowhere, as after a reboot. */
   readonly container?: Container | undefined
   readonly signal?: AbortSignal | undefined
+  /** Gets the result of an ADD, which fails where it throws. */
+  readonly deliver?: (() => void | Promise<void>) | undefined
   /** Passed on in the configuration. */
   readonly prevResult?: PrintedResult | undefined
 }
@@ -53,7 +55,7 @@ export class Node {
 
   /** One verb of the plugin that the configuration's `type` names. Default: bridge. @throws CniError */
   async call(verb: Action, conf: JsonObject, call: NodeCall = {}): Promise<PrintedResult | null> {
-    const { container, prevResult, signal, ...more } = call
+    const { container, prevResult, signal, deliver, ...more } = call
     const log: Logger = {
       debug: () => {},
       info: () => {},
@@ -72,7 +74,7 @@ export class Node {
     const plugin = plugins.get(String(invocation.conf.type))
     if (!plugin) throw new Error(`there is no plugin ${invocation.conf.type}`)
     const host = { plugins, hostNetns: this.netns, environment: plainEnv, log, ...this.options }
-    const added = await dispatch(plugin, invocation, host, { signal })
+    const added = await dispatch(plugin, invocation, host, { signal, deliver })
     return added ? (JSON.parse(JSON.stringify(added.json)) as PrintedResult) : null
   }
 
@@ -92,7 +94,10 @@ export class Node {
 
 /** A node that lasts as long as the running test. */
 export const node = async (): Promise<Node> => {
-  const made = new Node(await privateHost())
+  const host = await privateHost()
+  // A new namespace has the machine's IPv4 settings.
+  await host.must('sh', ['-c', 'echo 0 >/proc/sys/net/ipv4/ip_forward'])
+  const made = new Node(host)
   onTestFinished(() => made.netns.close())
   return made
 }
@@ -106,6 +111,11 @@ export const errorOf = async (call: Promise<unknown>): Promise<CniError> => {
     throw error
   }
   throw new Error('it succeeded')
+}
+
+/** For `deliver`: an ADD that does everything, and fails then. */
+export const unheard = (): never => {
+  throw new CniError({ code: 5, msg: 'nobody listens' })
 }
 
 /** The classic configuration. */
@@ -123,3 +133,56 @@ export const fixed = (address: string, gateway?: string, more: JsonObject = {}):
   ...more,
   ipam: { type: 'static', addresses: [gateway === undefined ? { address } : { address, gateway }] },
 })
+
+/** A link as `ip -d -j addr show` tells it. */
+export interface PrintedLink {
+  readonly ifindex: number
+  readonly link_index?: number
+  readonly ifname: string
+  readonly address: string
+  readonly mtu: number
+  readonly flags: readonly string[]
+  readonly operstate: string
+  readonly master?: string
+  readonly ifalias?: string
+  readonly linkinfo?: {
+    readonly info_kind?: string
+    readonly info_data?: Readonly<Record<string, unknown>>
+    readonly info_slave_data?: Readonly<Record<string, unknown>>
+  }
+  readonly addr_info: readonly {
+    readonly family: string
+    readonly local: string
+    readonly prefixlen: number
+    readonly broadcast?: string
+    readonly scope: string
+    readonly tentative?: boolean
+    readonly dadfailed?: boolean
+    readonly nodad?: boolean
+  }[]
+}
+
+/** All links of a namespace, or the one of a name. */
+export const links = (space: Space): Promise<PrintedLink[]> => space.ipJson('-d', 'addr', 'show')
+export const linkOf = async (space: Space, name: string): Promise<PrintedLink> => {
+  const found = (await links(space)).find(({ ifname }) => ifname === name)
+  if (!found) throw new Error(`there is no ${name}`)
+  return found
+}
+
+/** What an ADD may have changed of a namespace's links. */
+export const factsOf = async (space: Space): Promise<unknown[]> =>
+  (await links(space)).map(({ ifname, address, mtu, flags, operstate, master, addr_info }) => ({
+    ...{ ifname, address, mtu, flags, operstate, master },
+    addresses: addr_info.filter(({ scope }) => scope !== 'link'),
+  }))
+
+/** Addresses of a link, link-local ones left out, as `10.1.2.3/24`. */
+export const addressesOf = async (space: Space, name: string): Promise<string[]> =>
+  (await linkOf(space, name)).addr_info
+    .filter(({ scope }) => scope !== 'link')
+    .map(({ local, prefixlen }) => `${local}/${prefixlen}`)
+
+/** The host's ends of veth pairs. */
+export const vethsOf = async (space: Space): Promise<PrintedLink[]> =>
+  (await links(space)).filter(({ linkinfo }) => linkinfo?.info_kind === 'veth')
