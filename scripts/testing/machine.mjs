@@ -39,9 +39,13 @@ export const machineState = () =>
       '/etc/cni/net.d',
       '/run/linkwright',
     ].flatMap(folder),
-    sysctl: ['ipv4/ip_forward', 'ipv6/conf/all/forwarding']
-      .filter((name) => existsSync(`/proc/sys/net/${name}`))
-      .map((name) => `${name} = ${readFileSync(`/proc/sys/net/${name}`, 'utf8')}`),
+    // Every setting of every interface: a plugin that writes to the wrong namespace shows here.
+    sysctl: lines(
+      'grep',
+      '-rs',
+      '',
+      ...['ipv4/ip_forward', 'ipv4/conf', 'ipv6/conf'].map((name) => `/proc/sys/net/${name}`),
+    ),
   }).flatMap(([what, all]) =>
     all
       .map(lasting)
