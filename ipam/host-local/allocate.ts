@@ -33,7 +33,7 @@ export interface Wanted {
   made(address: string): void
 }
 
-/** Addresses in a row that are taken before the directory is listed: a listing of thousands costs as much as these. */
+/** Addresses tried one by one. Where all are taken, listing the directory is the quicker way to go on. */
 const TRIES = 16
 
 const failed = (msg: string, details?: string): CniError =>

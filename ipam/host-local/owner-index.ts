@@ -148,6 +148,8 @@ export class OwnerIndex {
         this.#file = openSync(this.#path, constants.O_RDWR | constants.O_CREAT, 0o600)
       }
       this.#capacity = table.length / SLOT - WINDOW
+      // The old header may still fit the directory: it must not vouch for half of a new table.
+      writeSync(this.#file, Buffer.alloc(HEADER), 0, HEADER, 0)
       writeSync(this.#file, table, 0, table.length, HEADER)
       ftruncateSync(this.#file, sizeOf(this.#capacity))
       this.#stamp()

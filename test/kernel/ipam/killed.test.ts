@@ -29,8 +29,8 @@ const old = (i: number): string => `old${i}\r\neth0`
 interface Scene {
   /** Reservations of others. */
   readonly others: number
-  /** Where the index is: none, right, or out of date. */
-  readonly index: 'none' | 'right' | 'stale'
+  /** None; right; out of date; right as far as its stamp says, but not about the attachment, and too small. */
+  readonly index: 'none' | 'right' | 'stale' | 'wrong'
   /** Left by another one that was killed. */
   readonly files?: Readonly<Record<string, string>>
   /** Whether the attachment has its addresses already. */
@@ -59,6 +59,12 @@ const setUp = async ({ others, index, files = {}, added }: Scene) => {
   // Whoever looks for what is not there reads everything, and writes the index.
   if (index !== 'none') await del(plugin, { conf, containerId: 'unknown' })
   if (index === 'stale') writeFileSync(join(dir, '10.1.0.49'), 'go\r\neth0', { mode: 0o600 })
+  if (index === 'wrong') {
+    for (let i = 60; i < 90; i++) await add(plugin, { conf, containerId: `old${i}` })
+    // Written over, which does not change the directory.
+    for (const [name, content] of Object.entries(tree(dir)))
+      if (content === `600 ${owner}`) writeFileSync(join(dir, name), `old-${name.at(-1)}\r\neth0`)
+  }
   for (const [name, content] of Object.entries(files))
     writeFileSync(join(dir, name), content, { mode: 0o600 })
   return { dir, conf, plugin }
@@ -124,6 +130,7 @@ const scenes: readonly [string, string, Scene][] = [
   ['DEL in a small network', 'DEL', { others: 3, index: 'none', added: true }],
   ['DEL with an index', 'DEL', { others: 20, index: 'right', added: true }],
   ['DEL with an index that is out of date', 'DEL', { others: 20, index: 'stale', added: true }],
+  ['DEL with an index that is wrong', 'DEL', { others: 20, index: 'wrong', added: true }],
 ]
 
 describe.each(scenes)('%s', (_, command, scene) => {
