@@ -50,11 +50,14 @@ const withoutServices = (work) => {
   }
 }
 
+/** Installs as many of them as it can. */
 const install = (packages) =>
   withoutServices(() => {
     const args = ['install', '--yes', '--no-install-recommends', ...packages]
     // The lists may be missing or too old: an index that names files which the mirror has replaced.
-    return apt(...args) || (apt('update') && apt(...args))
+    if (apt(...args) || (apt('update') && apt(...args))) return
+    // What one package lacks is no reason to go without the others.
+    for (const name of packages) apt('install', '--yes', '--no-install-recommends', name)
   })
 
 /**
@@ -71,9 +74,10 @@ export const ensurePackages = (groups) => {
   let failed = false
   if (!reason) {
     console.log(`installing ${absent.join(' ')}`)
-    failed = !install(absent)
-    if (failed) reason = 'apt-get failed'
+    install(absent)
     absent = missing(needed)
+    failed = absent.length > 0
+    if (failed) reason = 'apt-get could not'
   }
   const leftOut = new Map()
   for (const group of groups) {
