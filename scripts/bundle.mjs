@@ -42,9 +42,12 @@ const replace = (path, write) => {
 /** Loaded with Node in any case, so that waiting for their first use saves nothing. */
 const loadedAnyway = ['fs', 'path', 'url']
 
-/** Modules of Node are loaded when something is taken from them: crypto and what it needs cost 4 ms, and most calls need none. */
+/**
+ * Modules of Node are loaded when something is taken from them: crypto and what it needs cost 4 ms, and most calls need
+ * none. What was an import() is lazy by itself, and esbuild copies the module's names, which a stand-in does not have.
+ */
 const lazyRequires = (code) =>
-  code.replace(/\brequire\("(node:[a-z_/]+)"\)/g, (whole, id) =>
+  code.replace(/(?<!__toESM\()\brequire\("(node:[a-z_/]+)"\)/g, (whole, id) =>
     loadedAnyway.includes(id.slice('node:'.length)) ? whole : `__lazy("${id}")`,
   )
 
