@@ -3,7 +3,7 @@
  * and prints it as any of them, in Go's order of keys and text forms.
  */
 import * as z from 'zod/mini'
-import { formatIp, parseCidr, parseIp } from '../netlink/ip.ts'
+import { canonicalCidr, formatIp, parseIp } from '../netlink/ip.ts'
 import { CniError, codes } from './error.ts'
 import { cidr, dns, int, ip, route as routeConf, text } from './fields.ts'
 import { isObject, lookup } from './fold.ts'
@@ -121,12 +121,10 @@ const isIpv4 = (address: string): boolean => parseIp(address.split('/')[0]!)?.le
 
 /** As Go prints it: canonical address, host bits kept, IPv4-mapped addresses as IPv4. */
 const cidrText = (value: string): string => {
-  const parsed = parseCidr(value)
-  if (!parsed)
+  const text = canonicalCidr(value)
+  if (text === null)
     throw new RangeError(`${goString(value)} in a result is not an IP address with a prefix length`)
-  const address = formatIp(parsed.ip)
-  const mapped = parsed.ip.length === 16 && !address.includes(':')
-  return `${address}/${mapped ? Math.max(0, parsed.prefix - 96) : parsed.prefix}`
+  return text
 }
 
 const ipText = (value: string | undefined): string | undefined => {

@@ -2,7 +2,7 @@
  * Addresses as numbers, for arithmetic without an object per address. Text forms are Go's (netlink/ip.ts): they are
  * names of files that Go programs share with us.
  */
-import { type Cidr, formatIp, parseCidr, parseIp } from '../netlink/ip.ts'
+import { asIpv4, formatIp, parseCidr, parseIp } from '../netlink/ip.ts'
 
 export type Family = 4 | 6
 
@@ -50,22 +50,6 @@ export const parseRequested = (text: string): Address | null => {
   if (!text.includes('/')) return parseAddress(text)
   const cidr = parseCidr(text)
   return cidr && toAddress(asIpv4(cidr).ip)
-}
-
-/** True of an address of family 6 by its bytes that Go takes for IPv4 (`::ffff:10.1.2.3`). */
-const isMapped = (ip: Uint8Array): boolean =>
-  ip.length === 16 && ip[10] === 0xff && ip[11] === 0xff && ip.subarray(0, 10).every((byte) => byte === 0)
-
-/** A prefix whose address is IPv4-mapped, as the IPv4 prefix that Go prints for it; others as they are. */
-export const asIpv4 = (cidr: Cidr): Cidr =>
-  isMapped(cidr.ip) ? { ip: cidr.ip.subarray(12), prefix: Math.max(0, cidr.prefix - 96) } : cidr
-
-/** A prefix in Go's spelling, host bits kept: `2001:DB8::0:1/64` → `2001:db8::1/64`. Null where it is none. */
-export const canonicalCidr = (text: string): string | null => {
-  const cidr = parseCidr(text)
-  if (!cidr) return null
-  const { ip, prefix } = asIpv4(cidr)
-  return `${formatIp(ip)}/${prefix}`
 }
 
 /** An address in Go's spelling; null where it is none. */

@@ -1,14 +1,6 @@
 /** Ranges of addresses that host-local assigns from, with the reference's defaults and its words for what is wrong. */
-import { formatIp, parseCidr } from '../netlink/ip.ts'
-import {
-  type Address,
-  asIpv4,
-  bitsOf,
-  type Family,
-  formatAddress,
-  parseAddress,
-  toAddress,
-} from './address.ts'
+import { asIpv4, formatIp, parseCidr } from '../netlink/ip.ts'
+import { type Address, bitsOf, type Family, formatAddress, parseAddress, toAddress } from './address.ts'
 
 /** A range as configured: text forms that are known to be addresses, or empty. */
 export interface RangeConf {

@@ -1,5 +1,6 @@
 import type { Route } from '../cni/types.ts'
-import { canonicalCidr, canonicalIp } from './address.ts'
+import { canonicalCidr } from '../netlink/ip.ts'
+import { canonicalIp } from './address.ts'
 
 /** Routes of a configuration for its result: addresses in Go's spelling, all the rest as it came. */
 export const canonicalRoutes = (routes: readonly Route[] | undefined): readonly Route[] | undefined =>

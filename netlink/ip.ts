@@ -114,8 +114,23 @@ export const parseCidr = (text: string): Cidr | null => {
   return prefix > ip.length * 8 ? null : { ip, prefix }
 }
 
-/** Prints `address/prefix`. */
-export const formatCidr = ({ ip, prefix }: Cidr): string => `${formatIp(ip)}/${prefix}`
+/** A prefix whose address is IPv4-mapped, as the IPv4 prefix that Go prints for it; others as they are. */
+export const asIpv4 = (cidr: Cidr): Cidr =>
+  cidr.ip.length === 16 && isMapped(cidr.ip)
+    ? { ip: cidr.ip.subarray(12), prefix: Math.max(0, cidr.prefix - 96) }
+    : cidr
+
+/** Prints `address/prefix`, an IPv4-mapped one as IPv4. */
+export const formatCidr = (cidr: Cidr): string => {
+  const { ip, prefix } = asIpv4(cidr)
+  return `${formatIp(ip)}/${prefix}`
+}
+
+/** A prefix in Go's spelling, host bits kept: `2001:DB8::0:1/64` → `2001:db8::1/64`. Null where it is none. */
+export const canonicalCidr = (text: string): string | null => {
+  const cidr = parseCidr(text)
+  return cidr && formatCidr(cidr)
+}
 
 /** The network address: host bits cleared. */
 export const network = ({ ip, prefix }: Cidr): Uint8Array =>

@@ -1,13 +1,7 @@
 import fc from 'fast-check'
 import { IPv4, IPv4CidrRange, IPv4Prefix, IPv6, IPv6CidrRange, IPv6Prefix, RangedSet } from 'ip-num'
 import { describe, expect, test } from 'vitest'
-import {
-  canonicalCidr,
-  formatAddress,
-  parseAddress,
-  parseRequested,
-  toAddress,
-} from '../../../ipam/address.ts'
+import { formatAddress, parseAddress, parseRequested, toAddress } from '../../../ipam/address.ts'
 import { describePool } from '../../../ipam/ip-num.ts'
 import {
   canonicalRange,
@@ -19,7 +13,7 @@ import {
   setContains,
   showSet,
 } from '../../../ipam/ranges.ts'
-import { formatIp, parseIp } from '../../../netlink/ip.ts'
+import { canonicalCidr, formatIp, parseIp } from '../../../netlink/ip.ts'
 
 const show = ({ family, start, end, gateway }: Range) => [
   formatAddress(family, start),
