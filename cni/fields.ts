@@ -17,6 +17,7 @@ export const rule = <T>(holds: (value: T) => boolean, text: (value: T) => string
 export const expects = <T>(holds: (value: T) => boolean, what: string): z.core.$ZodCheck<T> =>
   z.refine<T>((value) => holds(value), { error: what })
 
+/** Any integer. */
 export const int = z.int({ error: 'integer' })
 
 /** An integer from `min` to `max`. */
@@ -25,12 +26,15 @@ export const integer = (min: number, max: number) => {
   return z.int({ error }).check(z.gte(min, { error }), z.lte(max, { error }))
 }
 
+/** An integer from 0 to 4294967295. */
 export const uint32 = integer(0, 0xffff_ffff)
 /** Bytes; 0 leaves it to the kernel. */
 export const mtu = integer(0, 0x7fff_ffff)
 /** False unless the configuration says otherwise. */
 export const flag = z._default(z.boolean(), false)
+/** A string. */
 export const text = z.string()
+/** A list of strings. */
 export const texts = z.array(z.string())
 
 /** A MAC address in any of Go's notations; empty means none. */
@@ -63,8 +67,10 @@ export const route = z.object({
   table: z.optional(uint32),
   scope: z.optional(integer(0, 255)),
 })
+/** Routes of IPAM configuration. */
 export const routes = z.array(route)
 
+/** `dns` of a configuration; spec section 2, "Network configuration format". */
 export const dns = z.object({
   nameservers: z.optional(texts),
   domain: z.optional(text),

@@ -131,6 +131,7 @@ const assigned = ({ conf, args, cniVersion }: Attachment<StaticConf>): readonly 
   return result
 }
 
+/** `static`: addresses from the configuration. */
 export const staticIpam = definePlugin({
   type: 'static',
   versions: allVersions,

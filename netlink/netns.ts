@@ -33,8 +33,9 @@ const NETLINK_CAP_ACK = 10
 const NETLINK_EXT_ACK = 11
 const NETLINK_GET_STRICT_CHK = 12
 
-/** Netlink protocols, linux/netlink.h. */
+/** Links, addresses, routes, rules, neighbours; linux/netlink.h. */
 export const NETLINK_ROUTE = 0
+/** nf_tables and its neighbours; linux/netlink.h. */
 export const NETLINK_NETFILTER = 12
 
 /** NSFS_MAGIC and PROC_SUPER_MAGIC, linux/magic.h. */

@@ -205,4 +205,5 @@ const checkPrevResult = (
       throw notFound(attachment, `${name} is reserved for it, but is not in prevResult`)
 }
 
+/** `host-local`: addresses from ranges, with the node's reservations in files. */
 export const hostLocal = createHostLocal()

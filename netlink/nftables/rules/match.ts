@@ -18,12 +18,14 @@ export interface Range {
   readonly from: Scalar
   readonly to: Scalar
 }
+/** Values from `from` to `to`: `10.1.0.5-10.1.0.9`, `1024-65535`. */
 export const range = (from: Scalar, to: Scalar): Range => ({ from, to })
 
 /** `@NAME`: a set or map of the same table. */
 export interface NamedSet {
   readonly set: string
 }
+/** A set or map of the same table by its name: `@NAME`. */
 export const named = (set: string): NamedSet => ({ set })
 
 /** What a field is compared with. Address fields also take prefixes, name fields a trailing `*`. */
