@@ -49,12 +49,13 @@ const until = async <T>(where: Netns | Place, wait: Wait<T>, options: WaitOption
   const place = where instanceof Netns ? { netns: where } : where
   const { timeout, signal } = options
   signal?.throwIfAborted()
-  const end = performance.now() + timeout
   const connection = place.connection ?? place.netns.connect({ timeout: Math.max(1, timeout) })
   let own: Subscription | undefined
   try {
     let state = await wait.look(connection)
     if (wait.holds(state)) return state
+    // Not before: `performance` takes a millisecond to load, and mostly there is nothing to wait for.
+    const end = performance.now() + timeout
     let subscription = place.subscription
     if (!subscription) {
       // Subscribed first, looked once more: what changed in between is seen.
