@@ -18,7 +18,7 @@ const loopbackAddresses = async (connection: Connection): Promise<readonly strin
     if (!contains(loopbacks[own.family], parseIp(own.ip)!))
       throw new CniError({
         code: 999,
-        msg: `loopback interface found with non-loopback address ${JSON.stringify(own.address)}`,
+        msg: `loopback interface found with non-loopback address ${JSON.stringify(own.ip)}`,
         details: 'remove the address from lo in the container',
       })
   // The first of each family.

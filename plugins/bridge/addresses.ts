@@ -70,7 +70,7 @@ export const ensureAddresses = async (
   if (foreign.length > 0 && !conf.forceAddress)
     throw new CniError({
       code: codes.invalidConfig,
-      msg: `${JSON.stringify(name)} already has an IP address different from ${missing.join(', ')}`,
+      msg: `failed to set ${target.index === bridge.index ? 'bridge' : 'vlan interface for bridge with'} addr: ${JSON.stringify(name)} already has an IP address different from ${missing.join(', ')}`,
       details: `it has ${foreign.map((have) => have.address).join(', ')}; remove it, or set "forceAddress": true to have it replaced`,
     })
   const add = (cidr: string): Step => ({

@@ -1,6 +1,6 @@
 /** CHECK of the bridge plugin: everything ADD has made, the host's side included. Changes nothing. */
 import type { Interface, Result } from '../../cni/types.ts'
-import { address, bridgeVlan, familyOf, type Link } from '../../netlink/index.ts'
+import { address, bridgeVlan, familyOf, type Link, sameMac } from '../../netlink/index.ts'
 import {
   checkConfiguration,
   checkFailed,
@@ -16,6 +16,7 @@ import { peerOf } from '../shared/veth-removal.ts'
 import type { BridgeAttachment } from './conf.ts'
 import { type Bridge, expectBridge } from './device.ts'
 import { type Gateways, planGateways } from './gateways.ts'
+import { portsOf } from './hold.ts'
 import { plan } from './plan.ts'
 import { vlanGatewayName, wantedVlans } from './vlan-port.ts'
 import { type PortVlans, wantsFiltering } from './vlans.ts'
@@ -23,11 +24,18 @@ import { type PortVlans, wantsFiltering } from './vlans.ts'
 const onHost = (result: Result): readonly Interface[] =>
   (result.interfaces ?? []).filter(({ sandbox }) => !sandbox)
 
-const findBridge = async ({ conf, host }: BridgeAttachment, result: Result): Promise<Bridge> => {
+/** Whether a bridge has the MAC of one of its ports: it was given none, and its own changes as they come and go. */
+const followsPorts = async (attachment: BridgeAttachment, { index, address: mac }: Link): Promise<boolean> =>
+  (await portsOf(attachment, index)).some((port) => port.address === mac)
+
+const findBridge = async (attachment: BridgeAttachment, result: Result): Promise<Bridge> => {
+  const { conf, host } = attachment
   const listed = onHost(result).find(({ name }) => name === conf.bridge)
   if (!listed) throw checkFailed(`the result lists no bridge ${conf.bridge}`)
   // The MTU of a bridge follows its ports', the result's may be out of date.
-  const bridge = expectBridge(await checkLink(host, { ...listed, mtu: undefined }, 'bridge'))
+  const bridge = expectBridge(await checkLink(host, { name: listed.name }, 'bridge'))
+  if (listed.mac && !sameMac(listed.mac, bridge.address) && !(await followsPorts(attachment, bridge)))
+    throw checkFailed(`bridge ${bridge.name} has MAC ${bridge.address}, the result says ${listed.mac}`)
   if (!bridge.up) throw checkFailed(`bridge ${bridge.name} is down`)
   if (conf.promiscMode && !bridge.flags.promisc)
     throw checkFailed(`bridge ${bridge.name} is not in promiscuous mode, though promiscMode is set`)

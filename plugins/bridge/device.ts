@@ -22,7 +22,7 @@ export const expectBridge = (found: Link): Bridge => {
   if (found.kind !== 'bridge')
     throw new CniError({
       code: 7,
-      msg: `${JSON.stringify(found.name)} already exists but is not a bridge`,
+      msg: `failed to create bridge ${JSON.stringify(found.name)}: ${JSON.stringify(found.name)} already exists but is not a bridge`,
       details: `it is: ${found.kind ?? 'hardware'}; choose another name for "bridge"`,
     })
   return found as Bridge

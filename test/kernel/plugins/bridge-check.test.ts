@@ -65,7 +65,7 @@ describe('CHECK', () => {
     [
       "the bridge's MAC",
       ip('host', 'link set cni0 address 02:00:00:00:00:99'),
-      /interface cni0 has MAC 02:00:00:00:00:99, the result says/,
+      /bridge cni0 has MAC 02:00:00:00:00:99, the result says/,
     ],
     [
       'the bridge is none',

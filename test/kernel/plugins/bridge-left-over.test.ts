@@ -91,7 +91,10 @@ describe('a bridge that is there already', () => {
     const container = await it.host.container()
     const before = await kernelState(it.host)
     const error = await errorOf(it.add(classic, { container }))
-    expect(error).toMatchObject({ code: 7, msg: '"cni0" already exists but is not a bridge' })
+    expect(error).toMatchObject({
+      code: 7,
+      msg: 'failed to create bridge "cni0": "cni0" already exists but is not a bridge',
+    })
     expect(await kernelState(it.host)).toEqual(before)
     await it.del(classic, { container })
     expect(await kernelState(it.host)).toEqual(before)
@@ -125,7 +128,7 @@ describe('addresses of a bridge that is there already', () => {
     const error = await errorOf(it.add(classic, { container }))
     expect(error).toMatchObject({
       code: 7,
-      msg: '"cni0" already has an IP address different from 10.22.0.1/16',
+      msg: 'failed to set bridge addr: "cni0" already has an IP address different from 10.22.0.1/16',
     })
     expect(error.details).toContain('10.33.0.1/16')
     expect(error.details).toContain('forceAddress')
@@ -144,7 +147,9 @@ describe('addresses of a bridge that is there already', () => {
     const error = await errorOf(
       it.add(fixed('fd00:1::5/48', 'fd00:1::ff'), { container: other, containerId: 'other' }),
     )
-    expect(error.msg).toBe('"cni0" already has an IP address different from fd00:1::ff/48')
+    expect(error.msg).toBe(
+      'failed to set bridge addr: "cni0" already has an IP address different from fd00:1::ff/48',
+    )
     expect((await addressesOf(it.host, 'cni0')).sort()).toEqual(['fd00:1::1/64', 'fd00:2::1/64'])
   })
 

@@ -50,7 +50,7 @@ describe('loopback', () => {
     const error = await errorOf(it.add(conf, { container }))
     expect(error).toMatchObject({
       code: 999,
-      msg: `loopback interface found with non-loopback address "${address}"`,
+      msg: `loopback interface found with non-loopback address "${address.split('/')[0]}"`,
     })
     expect((await linkOf(container, 'lo')).flags).not.toContain('UP')
     expect(await addressesOf(container, 'lo')).toEqual([address])
