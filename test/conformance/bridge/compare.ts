@@ -104,6 +104,20 @@ const steadyText = (text: string): string =>
     .replace(/\bLL#\d+/g, 'LL')
     .replace(/33:33:ff(:[0-9a-f]{2}){3}|GROUP#\d+/g, 'GROUP')
 
+/** The built-in chains of iptables' tables without a rule: looking for rules, Go makes them. */
+const withoutEmptyTables = (lines: readonly string[], begin: RegExp, end: string, rule: RegExp): string[] => {
+  const kept: string[] = []
+  let table: string[] | undefined
+  for (const line of lines) {
+    if (begin.test(line)) table = []
+    ;(table ?? kept).push(line)
+    if (!table || line !== end) continue
+    if (table.some((one) => rule.test(one))) kept.push(...table)
+    table = undefined
+  }
+  return kept
+}
+
 /** The order of two containers' veth pairs and MACs is by chance. */
 const unordered = (text: string): string => text.replace(/\b(veth|MAC)#\d+/g, '$1')
 
@@ -157,7 +171,14 @@ export const comparable = (played: Played, { keepContainerMac = false }: Scenari
       ...route,
       flags: (route.flags as string[]).filter((flag) => !(afterDel && noCarrier.has(flag))),
     }))
-    const all = reparsed({ ...state, links, routes, fdb, sysctls }, text) as unknown as Record<
+    const iptables = withoutEmptyTables(state.iptables, /^\*nat$/, 'COMMIT', /^-A|^:CNI/)
+    const nft = withoutEmptyTables(
+      state.nft.filter((line) => !line.startsWith('# Warning')),
+      /^table ip6? nat/,
+      '}',
+      /^\t\t(?!type)|chain CNI/,
+    )
+    const all = reparsed({ ...state, links, routes, fdb, sysctls, iptables, nft }, text) as unknown as Record<
       string,
       unknown[]
     >
