@@ -159,7 +159,40 @@ export const selected = <const K extends Readonly<Record<string, Codec<unknown>>
 })
 
 export type Field = 'u8' | 'u16' | 'u32' | 's32' | 'be16' | 'be32' | readonly [pad: number]
-const sizes = { u8: 1, u16: 2, u32: 4, s32: 4, be16: 2, be32: 4 } as const
+/** Sizes, ranges and how each is written: DataView itself would cut a number that is too large. */
+const integers = {
+  u8: { size: 1, min: 0, max: 0xff, set: (view: DataView, at: number, n: number) => view.setUint8(at, n) },
+  u16: {
+    size: 2,
+    min: 0,
+    max: 0xffff,
+    set: (view: DataView, at: number, n: number) => view.setUint16(at, n, isLittle),
+  },
+  u32: {
+    size: 4,
+    min: 0,
+    max: 0xffff_ffff,
+    set: (view: DataView, at: number, n: number) => view.setUint32(at, n, isLittle),
+  },
+  s32: {
+    size: 4,
+    min: -0x8000_0000,
+    max: 0x7fff_ffff,
+    set: (view: DataView, at: number, n: number) => view.setInt32(at, n, isLittle),
+  },
+  be16: {
+    size: 2,
+    min: 0,
+    max: 0xffff,
+    set: (view: DataView, at: number, n: number) => view.setUint16(at, n, false),
+  },
+  be32: {
+    size: 4,
+    min: 0,
+    max: 0xffff_ffff,
+    set: (view: DataView, at: number, n: number) => view.setUint32(at, n, false),
+  },
+} as const
 export type StructValue<F> = {
   -readonly [K in keyof F as F[K] extends string ? K : never]?: number | undefined
 }
@@ -171,42 +204,29 @@ export interface Struct<F> {
   read(reader: Reader, start?: number): Required<{ [K in keyof StructValue<F>]: number }>
 }
 
-/** DataView would cut a number that is too large. */
-const checkField = (name: string, field: keyof typeof sizes, value: number): void => {
-  const bits = sizes[field] * 8
-  const [min, max] = field === 's32' ? [-(2 ** 31), 2 ** 31 - 1] : [0, 2 ** bits - 1]
-  if (!Number.isInteger(value) || value < min || value > max)
-    throw new RangeError(`${name}: ${value} is not an integer from ${min} to ${max}`)
-}
-
 export const struct = <const F extends Readonly<Record<string, Field>>>(fields: F): Struct<F> => {
   let size = 0
-  const layout = Object.entries(fields).map(([name, field]) => {
+  const layout = Object.entries(fields).flatMap(([name, field]) => {
     const at = size
-    size += typeof field === 'string' ? sizes[field] : field[0]
-    return { name, field, at }
+    size += typeof field === 'string' ? integers[field].size : field[0]
+    return typeof field === 'string' ? [{ name, field, at, integer: integers[field] }] : []
   })
   return {
     size,
     write(writer, value) {
       const start = writer.reserve(size)
-      for (const { name, field, at } of layout) {
+      for (const { name, at, integer } of layout) {
         const number = (value as Record<string, number | undefined>)[name]
-        if (typeof field !== 'string' || number === undefined) continue
-        checkField(name, field, number)
-        const offset = start + at
-        if (field === 'u8') writer.view.setUint8(offset, number)
-        else if (field === 'u16') writer.view.setUint16(offset, number, isLittle)
-        else if (field === 'u32') writer.view.setUint32(offset, number, isLittle)
-        else if (field === 's32') writer.view.setInt32(offset, number, isLittle)
-        else if (field === 'be16') writer.view.setUint16(offset, number, false)
-        else writer.view.setUint32(offset, number, false)
+        if (number === undefined) continue
+        const { min, max } = integer
+        if (!Number.isInteger(number) || number < min || number > max)
+          throw new RangeError(`${name}: ${number} is not an integer from ${min} to ${max}`)
+        integer.set(writer.view, start + at, number)
       }
     },
     read(reader, start = 0) {
       const value: Record<string, number> = {}
-      for (const { name, field, at } of layout)
-        if (typeof field === 'string') value[name] = reader[field](start + at)
+      for (const { name, field, at } of layout) value[name] = reader[field](start + at)
       return value as Required<{ [K in keyof StructValue<F>]: number }>
     },
   }

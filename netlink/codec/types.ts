@@ -104,14 +104,34 @@ export const bytes: Codec<Uint8Array> = {
 const text = new TextDecoder()
 const encoder = new TextEncoder()
 
+/** Names are short and ASCII: going through them is quicker than the general way, which is for the rest. */
+const readAscii = (payload: Reader): string | undefined => {
+  let value = ''
+  for (let i = 0; i < payload.length; i++) {
+    const code = payload.u8(i)
+    if (code === 0) break
+    if (code > 0x7f) return undefined
+    value += String.fromCharCode(code)
+  }
+  return value
+}
+
+const isAscii = (value: string): boolean => {
+  for (let i = 0; i < value.length; i++) if (value.charCodeAt(i) > 0x7f) return false
+  return true
+}
+
 /** A NUL-terminated string (NLA_NUL_STRING). */
 export const string: Codec<string> = {
   write(writer, value) {
     if (value.includes('\0')) throw new RangeError('a string for the kernel can not hold a NUL')
-    writer.put(encoder.encode(value))
+    if (isAscii(value)) for (let i = 0; i < value.length; i++) writer.u8(value.charCodeAt(i))
+    else writer.put(encoder.encode(value))
     writer.u8(0)
   },
   read(payload) {
+    const ascii = readAscii(payload)
+    if (ascii !== undefined) return ascii
     const end = payload.bytes.indexOf(0)
     return text.decode(end < 0 ? payload.bytes : payload.bytes.subarray(0, end))
   },

@@ -16,7 +16,8 @@ export class Writer {
   readonly trace: { readonly offset: number; readonly path: string }[] | undefined
   readonly #path: string[] = []
 
-  constructor(size = 4096, trace = false) {
+  /** @param size bytes to begin with: most requests have a few hundred, and an allocation costs by its size */
+  constructor(size = 1024, trace = false) {
     this.bytes = new Uint8Array(size)
     this.view = new DataView(this.bytes.buffer)
     this.trace = trace ? [] : undefined
