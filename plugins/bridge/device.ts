@@ -29,7 +29,7 @@ export const expectBridge = (found: Link): Bridge => {
 }
 
 /** What an existing bridge lacks of what the configuration needs. */
-const repairs = (attachment: BridgeAttachment, found: Bridge): Step[] => {
+const repairs = (attachment: BridgeAttachment, found: Bridge, pinned: boolean): Step[] => {
   const { conf, host } = attachment
   const { index, name } = found
   const takeBack = (what: string, request: () => Promise<void>): NonNullable<Step['undo']> => [
@@ -46,7 +46,7 @@ const repairs = (attachment: BridgeAttachment, found: Bridge): Step[] => {
       ? [{ request: filter(true), undo: takeBack('no VLAN filtering', () => host.run(filter(false))) }]
       : []),
     // One that nobody gave a MAC has its lowest port's: it would get the first container's now, and another one later.
-    ...(found.operState === 'up'
+    ...(pinned || found.operState === 'up'
       ? []
       : [{ request: set({ address: found.address === NO_MAC ? randomMac() : found.address }) }]),
     ...(conf.promiscMode && !found.flags.promisc
@@ -63,25 +63,27 @@ const repairs = (attachment: BridgeAttachment, found: Bridge): Step[] => {
   ]
 }
 
-/** Completes a bridge that is there. Its MTU is left as it is. */
-const complete = async (attachment: BridgeAttachment, found: Bridge): Promise<Bridge> => {
+/**
+ * Completes a bridge that is there. Its MTU is left as it is.
+ * @param made MAC of the bridge that this ADD has made, if it has
+ */
+const complete = async (attachment: BridgeAttachment, found: Bridge, made: string): Promise<Bridge> => {
   const { conf, host, hostNetns, undo, log } = attachment
   if (conf.mtu !== 0 && conf.mtu !== found.mtu)
     log.warn(`bridge ${found.name} has an MTU of ${found.mtu}; the configuration says ${conf.mtu}`)
   const giveBack = refuseAdvertisements(hostNetns, log, found.name)
   if (giveBack)
     undo.push(`give ${found.name} its accept_ra back`, () => unlessShared(attachment, found.index, giveBack))
-  const steps = repairs(attachment, found)
+  const steps = repairs(attachment, found, found.address === made)
   if (steps.length === 0) return found
   await apply(host, undo, steps)
   return expectBridge(await host.run(link.get(found.index)))
 }
 
 /** @throws NetlinkError, EEXIST where another ADD has made it at the same moment */
-const create = async (attachment: BridgeAttachment): Promise<void> => {
+const create = async (attachment: BridgeAttachment, address: string): Promise<void> => {
   const { conf, host, undo } = attachment
   const name = conf.bridge
-  const address = randomMac()
   const request = link.add({
     kind: 'bridge',
     name,
@@ -108,11 +110,12 @@ const create = async (attachment: BridgeAttachment): Promise<void> => {
  */
 export const ensureBridge = async (attachment: BridgeAttachment): Promise<Bridge> => {
   const { conf, host } = attachment
+  const mac = randomMac()
   for (let attempt = 1; ; attempt++) {
     const found = await findLink(host, conf.bridge)
-    if (found) return await complete(attachment, expectBridge(found))
+    if (found) return await complete(attachment, expectBridge(found), mac)
     try {
-      await create(attachment)
+      await create(attachment, mac)
     } catch (error) {
       if (attempt === TRIES || !isErrno(error, 'EEXIST')) throw error
     }

@@ -16,7 +16,9 @@ export const holdBridges = async ({ hostNetns, signal }: BridgeAttachment): Prom
   try {
     return await hostNetns.lock('shared', { timeout: LOCK_TIMEOUT, signal })
   } catch (error) {
-    if (!isErrno(error, 'ETIMEDOUT')) throw error
+    if (signal.aborted) throw error
+    if (!isErrno(error, 'ETIMEDOUT'))
+      throw CniError.from(error, "could not lock the host's network namespace: ")
     throw new CniError({
       code: codes.tryAgainLater,
       msg: "the host's network namespace is locked",

@@ -21,7 +21,7 @@ const read = (netns: Netns, name: string): string | undefined => {
     return netns.readSysctl(name)
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return undefined
-    throw error
+    throw new Error(`${name} could not be read: ${(error as Error).message}`, { cause: error })
   }
 }
 

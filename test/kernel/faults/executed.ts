@@ -1,0 +1,160 @@
+/** An executed bridge plugin under strace, which makes any of its system calls fail, or kills it there. */
+import { readFileSync } from 'node:fs'
+import { binDirs, type PrintedError, type PrintedResult } from '../../support/plugin.ts'
+import { type Finished, plainEnv } from '../../support/program.ts'
+import { type Container, type PrivateHost, privateHost } from '../../support/space.ts'
+
+/** Everything that an ADD can do, on a host where nothing has been done yet. */
+export const conf = {
+  cniVersion: '1.0.0',
+  name: 'net',
+  type: 'bridge',
+  bridge: 'cni0',
+  isGateway: true,
+  ipMasq: true,
+  macspoofchk: true,
+  hairpinMode: true,
+  ipam: {
+    type: 'host-local',
+    ranges: [[{ subnet: '10.22.0.0/16' }], [{ subnet: 'fd00:22::/64' }]],
+    routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }],
+  },
+}
+
+export interface Execution extends Finished {
+  readonly result: PrintedResult | null
+  readonly error: PrintedError | null
+}
+
+/** A system call of the plugin's main thread. */
+export interface Call {
+  readonly name: string
+  /** Its number among those of its name, from 1. */
+  readonly count: number
+  /** As strace prints it. */
+  readonly text: string
+}
+
+export interface RunOptions {
+  /** Arguments of strace. Default: without it. */
+  readonly strace?: readonly string[]
+  readonly prevResult?: PrintedResult | null
+  /** Keys that differ from {@link conf}. */
+  readonly conf?: Readonly<Record<string, unknown>>
+  /** Told the plugin's process id. */
+  readonly started?: (pid: number) => void
+}
+
+const traceFile = '/run/trace'
+
+export class Patient {
+  readonly host: PrivateHost
+  readonly container: Container
+
+  constructor(host: PrivateHost, container: Container) {
+    this.host = host
+    this.container = container
+  }
+
+  async run(
+    command: string,
+    { strace = [], prevResult, conf: more, started }: RunOptions = {},
+  ): Promise<Execution> {
+    const plugin = `${binDirs.ours}/bridge`
+    const [file, args] =
+      strace.length === 0 ? [plugin, []] : ['strace', ['-f', '-q', '-q', '-o', traceFile, ...strace, plugin]]
+    const finished = await this.host.run(file, args, {
+      input: JSON.stringify({ ...conf, ...more, ...(prevResult ? { prevResult } : {}) }),
+      started,
+      env: {
+        ...plainEnv,
+        CNI_COMMAND: command,
+        CNI_CONTAINERID: 'cid-1',
+        CNI_NETNS: this.container.sandbox,
+        CNI_IFNAME: 'eth0',
+        CNI_PATH: binDirs.ours,
+      },
+    })
+    const printed = finished.stdout === '' ? null : JSON.parse(finished.stdout)
+    return {
+      ...finished,
+      result: finished.status === 0 ? printed : null,
+      error: finished.status === 0 ? null : printed,
+    }
+  }
+
+  /**
+   * The calls of these names of one run, in order, from the first socket on: before it, Node starts. What wakes the
+   * threads of Node (eventfd) is left out: Node does not live without.
+   * @param names system calls, as strace knows them
+   */
+  async trace(names: readonly string[], command = 'ADD'): Promise<Call[]> {
+    const { status, stdout } = await this.run(command, {
+      strace: ['-e', `trace=${[...names, 'socket'].join(',')}`],
+    })
+    if (status !== 0) throw new Error(stdout)
+    const lines = readFileSync(this.host.file(traceFile), 'utf8').split('\n')
+    const main = /^\d+/.exec(lines[0]!)![0]
+    const counts = new Map<string, number>()
+    const calls: Call[] = []
+    let started = false
+    for (const line of lines) {
+      const [, pid, name, text] = /^(\d+) +(\w+)(\(.*)$/.exec(line) ?? []
+      if (name === 'socket') started = true
+      if (pid !== main || name === undefined || text === undefined) continue
+      // The kernel's own way to wait for its network lock: how often is chance.
+      if (text.includes('ERESTARTNOINTR')) continue
+      const count = (counts.get(name) ?? 0) + 1
+      counts.set(name, count)
+      const wakes = text.includes('"\\1\\0\\0\\0\\0\\0\\0\\0"')
+      if (started && !wakes && names.includes(name)) calls.push({ name, count, text: text.slice(0, 100) })
+    }
+    return calls
+  }
+
+  /** A run with one of its calls tampered with: `error=ENOMEM` or `signal=SIGKILL`. */
+  tampered({ name, count }: Call, how: string, command = 'ADD'): Promise<Execution> {
+    return this.run(command, { strace: ['-e', `trace=${name}`, '-e', `inject=${name}:${how}:when=${count}`] })
+  }
+
+  /**
+   * What there is on host and in container, and which files are kept. What all attachments share and leave behind does
+   * not count: empty tables and chains of nf_tables, host-local's lock and counter, `ip_forward`.
+   */
+  async state(): Promise<string[]> {
+    const network = 'ip -o link show; ip -o addr show; ip -4 route show table all; ip -6 route show table all'
+    const files =
+      "find /var/lib/cni /run -type f ! -path '/run/netns/*' ! -path /run/trace -printf '%p %s\\n' || :"
+    const [host, rules, container] = await Promise.all([
+      this.host.must('sh', ['-c', `${network}; ${files} 2>/dev/null`]),
+      this.host.must('nft', ['list', 'ruleset']),
+      this.container.must('sh', ['-c', network]),
+    ])
+    const own = rules.split('\n').filter((line) => /saddr|cni-br-iface/.test(line))
+    return [...host.split('\n'), ...own, ...container.split('\n')].filter(
+      (line) => line !== '' && !/\/(last_reserved_ip\.\d|lock) \d+$/.test(line),
+    )
+  }
+
+  /** The same without the bridge, which outlives its attachments, as its address does. */
+  async stateBesideBridge(): Promise<string[]> {
+    return (await this.state()).filter((line) => !/\bcni0\b/.test(line))
+  }
+
+  /** The host as it was before the first ADD. */
+  async reset(): Promise<void> {
+    const script = [
+      'ip link del cni0 2>/dev/null || :',
+      'nft flush ruleset',
+      'rm -rf /var/lib/cni',
+      'echo 0 >/proc/sys/net/ipv4/ip_forward',
+      'echo 0 >/proc/sys/net/ipv6/conf/all/forwarding',
+    ].join('\n')
+    await this.host.must('sh', ['-ec', script])
+  }
+}
+
+export const patient = async (): Promise<Patient> => {
+  const host = await privateHost()
+  return new Patient(host, await host.container())
+}

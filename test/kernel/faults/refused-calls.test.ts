@@ -1,0 +1,44 @@
+/** ENOMEM from any call of an ADD: it fails with an error and has undone everything by itself, before any DEL. */
+import { expect, test } from 'vitest'
+import { type Call, patient } from './executed.ts'
+
+const names = [
+  ...['sendto', 'recvmsg', 'socket', 'setsockopt', 'clone3', 'flock'],
+  ...['openat', 'read', 'pread64', 'write', 'pwrite64', 'mkdir', 'link', 'unlink', 'rename', 'getdents64'],
+]
+
+/** Calls that an ADD can do without: what helps to be fast, and what it only tidies up. */
+const dispensable = ({ name, text }: Call): boolean =>
+  /networks\/\.linkwright\//.test(text) ||
+  (name === 'openat' && /last_reserved_ip\.\d", O_RDONLY/.test(text)) ||
+  (name === 'unlink' && /\.linkwright-new/.test(text))
+
+test('an ADD with a call that fails is undone', { timeout: 300_000 }, async () => {
+  const it = await patient()
+  const fresh = await it.state()
+  const calls = await it.trace(names)
+  await it.run('DEL')
+  await it.reset()
+  expect(calls.length).toBeGreaterThan(80)
+  for (const call of calls) {
+    const where = `${call.name} ${call.count} ${call.text}`
+    const add = await it.tampered(call, 'error=ENOMEM')
+    if (add.status === 0) {
+      expect(dispensable(call), `ADD succeeds without ${where}`).toBe(true)
+      const check = await it.run('CHECK', { prevResult: add.result })
+      expect({ where, error: check.error }).toEqual({ where, error: null })
+      expect((await it.run('DEL')).status).toBe(0)
+      expect(await it.stateBesideBridge(), where).toEqual(fresh)
+    } else {
+      expect({ where, status: add.status, error: add.error }).toEqual({
+        where,
+        status: 1,
+        error: { cniVersion: '1.0.0', code: expect.any(Number), msg: expect.stringMatching(/./) },
+      })
+      expect(await it.state(), where).toEqual(fresh)
+      // What the runtime does next.
+      expect((await it.run('DEL')).status).toBe(0)
+    }
+    await it.reset()
+  }
+})
