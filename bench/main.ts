@@ -2,9 +2,8 @@
  * The measuring itself: bundled and started by scripts/bench.mjs in namespaces of its own, where this process's network
  * namespace plays the host. Takes one argument, what to do, as JSON.
  */
-import { existsSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { loadavg } from 'node:os'
-import { join } from 'node:path'
 import { executed } from './executed.ts'
 import { hostLocalRows } from './host-local.ts'
 import { inProcess } from './in-process.ts'
@@ -15,6 +14,10 @@ import type { Setting } from './setting.ts'
 
 /** What scripts/bench.mjs asks for. */
 interface Order extends Omit<Setting, 'progress'> {
+  /** What each of the peers is. */
+  readonly introductions: readonly string[]
+  /** Where there are no peers: the folder where they were looked for. */
+  readonly missing: string | null
   /** Names of the groups to run. */
   readonly only: readonly string[]
   readonly json: boolean
@@ -30,22 +33,18 @@ const groups: Readonly<Record<string, (setting: Setting) => Promise<Findings>>> 
 
 const main = async (): Promise<void> => {
   const order = JSON.parse(process.argv[2] ?? '') as Order
-  const notes: string[] = []
-  let { peers } = order
-  if (peers && !existsSync(join(peers, 'bridge'))) {
-    notes.push(
-      `no peers in ${peers}: what is compared with them is left out (PEER_CNI_PATH names another folder)`,
-    )
-    peers = null
-  }
-  const setting: Setting = { ...order, peers, progress: (text) => console.error(`bench: ${text}`) }
+  const { missing, introductions } = order
+  const notes = missing
+    ? [`no peers in ${missing}: what is compared with them is left out (PEER_CNI_PATH names another folder)`]
+    : []
+  const setting: Setting = { ...order, progress: (text) => console.error(`bench: ${text}`) }
   const load = loadavg()[0]!
   const found: Findings[] = []
   for (const name of order.only) found.push(await groups[name]!(setting))
   const report: Report = {
     date: new Date().toISOString(),
     quick: order.quick,
-    machine: machine(load, peers),
+    machine: machine(load, introductions),
     rows: found.flatMap(({ rows }) => rows),
     notes: [...notes, ...found.flatMap((one) => one.notes)],
   }

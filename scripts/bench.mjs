@@ -7,7 +7,7 @@
  * Prints the table; a complete run writes bench/results.json too.
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -56,6 +56,24 @@ const must = (file, args) => {
   const { status, signal, error } = spawnSync(file, args, { cwd: root, stdio: ['ignore', 2, 2] })
   if (error) throw new Exit(1, `${file}: ${error.message}`)
   if (status !== 0) throw new Exit(1, `${file} ${args.join(' ')}: ${signal ?? `exit ${status}`}`)
+}
+
+/** A CNI plugin says what it is when it is asked nothing. Where it does not know, Debian may. */
+const introduce = (file) => {
+  const ask = (program, ...args) => spawnSync(program, args, { encoding: 'utf8', env: environment() })
+  const [said] = (ask(file).stderr ?? '').split('\n')
+  if (said && !said.includes('unknown')) return said
+  const [owner] = (ask('dpkg-query', '--search', realpathSync(file)).stdout ?? '').split(':')
+  const version = owner && ask('dpkg-query', '--show', owner).stdout.trim().replace('\t', ' ')
+  return version || `${said || file}, of unknown version`
+}
+
+/** The reference plugins, as the order wants them. */
+const findPeers = () => {
+  const folder = process.env.PEER_CNI_PATH || '/usr/lib/cni'
+  const files = ['bridge', 'host-local'].map((type) => join(folder, type))
+  if (!files.every((file) => existsSync(file))) return { peers: null, missing: folder, introductions: [] }
+  return { peers: folder, missing: null, introductions: [...new Set(files.map(introduce))] }
 }
 
 const compile = (name, folder) => {
@@ -135,7 +153,7 @@ const main = async () => {
       floor: compile('floor', folder),
       launch: compile('launch', folder),
       ours: join(root, 'dist/cni/bin'),
-      peers: process.env.PEER_CNI_PATH || '/usr/lib/cni',
+      ...findPeers(),
       quick: options.quick,
       only: options.only,
       json: options.json,
