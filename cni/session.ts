@@ -48,7 +48,6 @@ const silence: Logger = { debug: nothing, info: nothing, warn: nothing, error: n
 const systemClock: Clock = { now: () => Date.now() }
 /** No thread of the program ever leaves the process's namespace, so its identity may be remembered. */
 const ownNetns = Netns.current()
-const never = new AbortController().signal
 const noSocket = { fd: -1, close: nothing }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
@@ -72,10 +71,11 @@ export class Session {
   #container: Connection | undefined
 
   /** @throws CniError code 8 where CNI_NETNS is there but can't be opened */
-  constructor(host: Host, target: Target, signal: AbortSignal = never) {
+  constructor(host: Host, target: Target, signal?: AbortSignal) {
     this.host = host
     this.target = target
-    this.signal = signal
+    // One of its own each: Node takes many listeners on a shared one for a leak.
+    this.signal = signal ?? new AbortController().signal
     this.log = host.log ?? silence
     this.clock = host.clock ?? systemClock
     this.hostNetns = host.hostNetns ?? ownNetns
