@@ -67,11 +67,13 @@ const repairs = (attachment: BridgeAttachment, found: Bridge, pinned: boolean): 
  * Completes a bridge that is there. Its MTU is left as it is.
  * @param made MAC of the bridge that this ADD has made, if it has
  */
-const complete = async (attachment: BridgeAttachment, found: Bridge, made: string): Promise<Bridge> => {
+const complete = async (attachment: BridgeAttachment, found: Bridge, made?: string): Promise<Bridge> => {
   const { conf, host, hostNetns, undo, log } = attachment
   if (conf.mtu !== 0 && conf.mtu !== found.mtu)
     log.warn(`bridge ${found.name} has an MTU of ${found.mtu}; the configuration says ${conf.mtu}`)
-  const giveBack = refuseAdvertisements(hostNetns, log, found.name)
+  // The answer tells the setting already; a file costs more.
+  const refuses = found.afSpec?.inet6?.conf?.acceptRa === 0
+  const giveBack = refuses ? null : refuseAdvertisements(hostNetns, log, found.name)
   if (giveBack)
     undo.push(`give ${found.name} its accept_ra back`, () => unlessShared(attachment, found.index, giveBack))
   const steps = repairs(attachment, found, found.address === made)
@@ -110,12 +112,13 @@ const create = async (attachment: BridgeAttachment, address: string): Promise<vo
  */
 export const ensureBridge = async (attachment: BridgeAttachment): Promise<Bridge> => {
   const { conf, host } = attachment
-  const mac = randomMac()
+  let made: string | undefined
   for (let attempt = 1; ; attempt++) {
     const found = await findLink(host, conf.bridge)
-    if (found) return await complete(attachment, expectBridge(found), mac)
+    if (found) return await complete(attachment, expectBridge(found), made)
+    made ??= randomMac()
     try {
-      await create(attachment, mac)
+      await create(attachment, made)
     } catch (error) {
       if (attempt === TRIES || !isErrno(error, 'EEXIST')) throw error
     }

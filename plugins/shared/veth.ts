@@ -6,7 +6,7 @@ import { apply, type Step } from '../../cni/undo.ts'
 import { type Connection, isErrno, link, NetlinkError } from '../../netlink/index.ts'
 import { ownerAlias, portMac, randomMac, vethName } from './identity.ts'
 import { containerNetns } from './netns.ts'
-import { refuseAdvertisements } from './sysctl.ts'
+import { preferSysctls } from './sysctl.ts'
 
 export interface VethOptions {
   /** Bytes, of both ends; 0: the kernel's default. */
@@ -96,7 +96,8 @@ export const addVeth = async (attachment: Attachment<unknown>, options: VethOpti
       index = await freeIndex(attachment, hostName)
       continue
     }
-    refuseAdvertisements(hostNetns, log, hostName)
+    // A container must not give the host routes by router advertisements.
+    preferSysctls(hostNetns, log, [{ name: `net/ipv6/conf/${hostName}/accept_ra`, value: '0' }])
     return { hostName, index, mac }
   }
 }
