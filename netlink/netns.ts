@@ -15,9 +15,9 @@ import { Connection, type ConnectionOptions } from './connection.ts'
 const { O_DIRECTORY, O_NONBLOCK, O_RDONLY, O_RDWR } = constants
 /**
  * `/proc/sys/net` is one directory for all; what differs by namespace begins below it, and is found by the namespace of
- * the thread that opens it. These two hold nearly everything that is ever set.
+ * the thread that opens it. This part is kept open: IPv6 settings are the ones that netlink can't write.
  */
-const sysctlFamilies = ['ipv4', 'ipv6']
+const sysctlFamilies = ['ipv6']
 const sysctlDirectories = sysctlFamilies.map((family) => ({
   path: `/proc/sys/net/${family}`,
   flags: O_DIRECTORY,
@@ -97,7 +97,7 @@ export interface NetnsLock {
 export class Netns {
   readonly #descriptor: Descriptor | null
   #identity: string | undefined
-  /** `/proc/sys/net/ipv4` and `ipv6` of a namespace that is not the program's own, as far as they can be used. */
+  /** `/proc/sys/net/ipv6` of a namespace that is not the program's own, by `ipv6`, where it can be used. */
   #sysctls: ReadonlyMap<string, Descriptor> | undefined
 
   private constructor(descriptor: Descriptor | null) {
@@ -196,7 +196,7 @@ export class Netns {
   /** A netlink connection in the namespace: NETLINK_ROUTE unless `protocol` says otherwise. @throws SystemError */
   connect(options: ConnectionOptions & { readonly protocol?: number | undefined } = {}): Connection {
     const spec = { domain: AF_NETLINK, type: SOCK_RAW, protocol: options.protocol ?? NETLINK_ROUTE }
-    // The sysctl directories are wanted sooner or later, and a thread is in the namespace just now.
+    // The sysctl directory is wanted sooner or later, and a thread is in the namespace just now.
     const [socket, ...directories] = this.openAll(
       this.#descriptor && !this.#sysctls ? [spec, ...sysctlDirectories] : [spec],
     )

@@ -86,7 +86,7 @@ const send = (
   return connection.exclusive(async (exchange) => {
     const first = connection.takeSeq(changes.length + 2)
     const last = first + changes.length + 1
-    const writer = new Writer(65_536)
+    const writer = new Writer()
     // The markers are not acknowledged: kernels differ in whether they could be.
     writeMessage(writer, begin, first, 1)
     for (const [i, request] of changes.entries())
