@@ -46,7 +46,7 @@ const repairs = (attachment: BridgeAttachment, found: Bridge, pinned: boolean): 
       ? [{ request: filter(true), undo: takeBack('no VLAN filtering', () => host.run(filter(false))) }]
       : []),
     // One that nobody gave a MAC has its lowest port's: it would get the first container's now, and another one later.
-    ...(pinned || found.operState === 'up'
+    ...(pinned || found.carrier
       ? []
       : [{ request: set({ address: found.address === NO_MAC ? randomMac() : found.address }) }]),
     ...(conf.promiscMode && !found.flags.promisc

@@ -138,6 +138,8 @@ export const fixed = (address: string, gateway?: string, more: JsonObject = {}):
 export interface PrintedLink {
   readonly ifindex: number
   readonly link_index?: number
+  /** Of a veth whose other end is in the same namespace: its name. */
+  readonly link?: string
   readonly ifname: string
   readonly address: string
   readonly mtu: number
