@@ -1,12 +1,12 @@
 /** The bridge itself: found or made, and given back when the ADD that made it fails. */
-import { CniError } from '../../cni/error.ts'
+import { CniError, codes } from '../../cni/error.ts'
 import { apply, type Step } from '../../cni/undo.ts'
 import { isErrno, type Link, link } from '../../netlink/index.ts'
 import { findLink } from '../shared/check.ts'
 import { randomMac } from '../shared/identity.ts'
 import { refuseAdvertisements } from '../shared/sysctl.ts'
 import { deleteLink } from '../shared/veth.ts'
-import type { BridgeAttachment } from './conf.ts'
+import type { BridgeAttachment, BridgeConf } from './conf.ts'
 import { portsOf, unlessShared } from './hold.ts'
 import { wantsFiltering } from './vlans.ts'
 
@@ -21,12 +21,24 @@ export type Bridge = Extract<Link, { readonly kind: 'bridge' }>
 export const expectBridge = (found: Link): Bridge => {
   if (found.kind !== 'bridge')
     throw new CniError({
-      code: 7,
+      code: codes.invalidConfig,
       msg: `failed to create bridge ${JSON.stringify(found.name)}: ${JSON.stringify(found.name)} already exists but is not a bridge`,
       details: `it is: ${found.kind ?? 'hardware'}; choose another name for "bridge"`,
     })
   return found as Bridge
 }
+
+/** Says what is missing where the kernel can't do what a VLAN needs. */
+const explained = (error: unknown, conf: BridgeConf): unknown =>
+  wantsFiltering(conf) && isErrno(error, 'EOPNOTSUPP')
+    ? new CniError({
+        code: codes.internal,
+        msg: (error as Error).message,
+        details:
+          'bridges of this kernel do not filter VLANs (CONFIG_BRIDGE_VLAN_FILTERING): do without vlan and vlanTrunk',
+        cause: error,
+      })
+    : error
 
 /** What an existing bridge lacks of what the configuration needs. */
 const repairs = (attachment: BridgeAttachment, found: Bridge, pinned: boolean): Step[] => {
@@ -115,12 +127,12 @@ export const ensureBridge = async (attachment: BridgeAttachment): Promise<Bridge
   let made: string | undefined
   for (let attempt = 1; ; attempt++) {
     const found = await findLink(host, conf.bridge)
-    if (found) return await complete(attachment, expectBridge(found), made)
-    made ??= randomMac()
     try {
+      if (found) return await complete(attachment, expectBridge(found), made)
+      made ??= randomMac()
       await create(attachment, made)
     } catch (error) {
-      if (attempt === TRIES || !isErrno(error, 'EEXIST')) throw error
+      if (found || attempt === TRIES || !isErrno(error, 'EEXIST')) throw explained(error, conf)
     }
   }
 }

@@ -195,4 +195,20 @@ describe('refused by the kernel, with what it says, and undone', () => {
     expect((await links(it.host)).map(({ ifname }) => ifname)).toEqual(['lo'])
     expect((await links(container)).map(({ ifname }) => ifname)).toEqual(['lo'])
   })
+
+  test('VLANs, where bridges do not filter them', async () => {
+    const it = await node()
+    const container = await it.host.container()
+    const has = await it.host.run('ip', ['link', 'add', 'cni0', 'type', 'bridge', 'vlan_filtering', '1'])
+    // Most kernels do; then there is nothing to see here.
+    if (has.status === 0) return
+    for (const prepare of [async () => {}, () => it.host.ip('link', 'add', 'cni0', 'type', 'bridge')]) {
+      await prepare()
+      const before = await links(it.host)
+      const error = await errorOf(it.add({ ...fine, vlan: 100 }, { container }))
+      expect(error.msg).toMatch(/(add link|set bridge).*EOPNOTSUPP/)
+      expect(error.details).toContain('do not filter VLANs')
+      expect((await links(it.host)).map(({ ifname }) => ifname)).toEqual(before.map(({ ifname }) => ifname))
+    }
+  })
 })
