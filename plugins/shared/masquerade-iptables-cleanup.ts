@@ -17,6 +17,8 @@ export interface IptablesHost extends Pick<Context<unknown>, 'hostNftables' | 'h
 /** Whether rules for a source address are the attachment's; undefined: the rule names none. */
 export type IsOurs = (source: string | undefined) => boolean
 
+const TRIES = 10
+
 const families = [
   { family: 'ip', version: 4, names: 'ip_tables_names', saddr: { offset: 12, len: 4 } },
   { family: 'ip6', version: 6, names: 'ip6_tables_names', saddr: { offset: 8, len: 16 } },
@@ -88,20 +90,53 @@ const hasChain = async (
   return outcome.ok
 }
 
-/** Deletes the rules of POSTROUTING that lead to `chain` and are ours, and the chain unless others lead there too. */
-const deleteJumps = (host: IptablesHost, which: Which, chain: string, isOurs: IsOurs): Promise<void> =>
+/** How many jumps were ours, and how many were others'. */
+interface Jumps {
+  readonly ours: number
+  readonly others: number
+}
+
+const deleteOnce = async (
+  host: IptablesHost,
+  which: Which,
+  chain: string,
+  isOurs: IsOurs,
+): Promise<Jumps> => {
+  let found: Jumps = { ours: 0, others: 0 }
   // iptables changes the same tables at any time: what is gone when we come to it makes us look again.
-  nftables.update(host.hostNftables, async () => {
+  await nftables.update(host.hostNftables, async () => {
+    found = { ours: 0, others: 0 }
     if (!(await hasChain(host, which, chain))) return []
     const rules = await listNat(host, which)
     const jumps = rules.filter((rule) => rule.chain === 'POSTROUTING' && jumpTarget(rule) === chain)
     const ours = jumps.filter((rule) => isOurs(sourceOf(rule, which)))
+    found = { ours: ours.length, others: jumps.length - ours.length }
     const ref = { family: which.family, table: 'nat', chain }
     return [
       ...ours.map((rule) => nftables.deleteRule(rule)),
-      ...(ours.length === jumps.length ? [nftables.flushChain(ref), nftables.deleteChain(ref)] : []),
+      ...(found.others === 0 ? [nftables.flushChain(ref), nftables.deleteChain(ref)] : []),
     ]
   })
+  return found
+}
+
+/** Deletes the rules of POSTROUTING that lead to `chain` and are ours, and the chain unless others lead there too. */
+const deleteJumps = async (
+  host: IptablesHost,
+  which: Which,
+  chain: string,
+  isOurs: IsOurs,
+): Promise<void> => {
+  for (let attempt = 1; ; attempt++)
+    try {
+      const { ours, others } = await deleteOnce(host, which, chain, isOurs)
+      // Who deletes at the same time has seen our jump, as we have seen theirs: who looks last deletes the chain.
+      if (others === 0 || ours === 0) return
+    } catch (error) {
+      // Another attachment of the container has come to use the chain just now.
+      if (attempt === TRIES || !isErrno(error, 'EBUSY')) throw error
+    }
+}
 
 /**
  * Removes the iptables rules of a container in a network, as far as they are the attachment's. The chain stays as long

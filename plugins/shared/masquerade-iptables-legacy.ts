@@ -36,6 +36,8 @@ const listLegacy = async (
   return null
 }
 
+const TRIES = 5
+
 /** A line of `iptables -S` that is a rule of POSTROUTING and leads to one of the plugins' chains. */
 const jumpLine = /^-A POSTROUTING (?:-s (\S+) )?.*-j (CNI-[0-9a-f]{24})$/
 
@@ -55,20 +57,28 @@ export const deleteLegacyMasquerade = async (
   chain: string,
   isOurs: IsOurs,
 ): Promise<void> => {
-  const listed = await listLegacy(programs, version)
-  if (!listed?.lines.includes(`-N ${chain}`)) return
-  const { program, lines } = listed
-  const run = (args: readonly string[]) => iptables(programs.exec, program, args)
-  let left = 0
-  for (const line of lines) {
-    const [, source, target] = jumpLine.exec(line) ?? []
-    if (target !== chain) continue
-    if (isOurs(source?.split('/')[0])) await run(['-D', ...splitRule(line.slice('-A '.length))])
-    else left++
+  for (let attempt = 1; ; attempt++) {
+    const listed = await listLegacy(programs, version)
+    if (!listed?.lines.includes(`-N ${chain}`)) return
+    const { program, lines } = listed
+    const run = (args: readonly string[]) => iptables(programs.exec, program, args)
+    const jumps = lines.filter((line) => jumpLine.exec(line)?.[2] === chain)
+    const ours = jumps.filter((line) => isOurs(jumpLine.exec(line)?.[1]?.split('/')[0]))
+    try {
+      for (const line of ours) await run(['-D', ...splitRule(line.slice('-A '.length))])
+      // Who deletes at the same time has seen our jump, as we have seen theirs: who looks last deletes the chain.
+      if (ours.length < jumps.length) {
+        if (ours.length === 0) return
+        continue
+      }
+      await run(['-F', chain])
+      await run(['-X', chain])
+      return
+    } catch (error) {
+      // What is gone, or in use again, since it was listed is found when it is listed once more.
+      if (attempt === TRIES) throw error
+    }
   }
-  if (left > 0) return
-  await run(['-F', chain])
-  await run(['-X', chain])
 }
 
 /** Removes the chains of a network's containers that are not in the list. @throws Error of a program */
