@@ -117,6 +117,11 @@ export class Patient {
     return this.run(command, { strace: ['-e', `trace=${name}`, '-e', `inject=${name}:${how}:when=${count}`] })
   }
 
+  /** Whether the last {@link tampered} run came by the call: how often the kernel is asked again is chance. */
+  met(): boolean {
+    return readFileSync(this.host.file(traceFile), 'utf8').includes('(INJECTED)')
+  }
+
   /**
    * What there is on host and in container, and which files are kept. What all attachments share and leave behind does
    * not count: empty tables and chains of nf_tables, host-local's lock and counter, `ip_forward`.

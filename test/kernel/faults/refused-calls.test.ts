@@ -20,11 +20,13 @@ test('an ADD with a call that fails is undone', { timeout: 300_000 }, async () =
   await it.run('DEL')
   await it.reset()
   expect(calls.length).toBeGreaterThan(80)
+  const unmet: string[] = []
   for (const call of calls) {
     const where = `${call.name} ${call.count} ${call.text}`
     const add = await it.tampered(call, 'error=ENOMEM')
     if (add.status === 0) {
-      expect(dispensable(call), `ADD succeeds without ${where}`).toBe(true)
+      if (!it.met()) unmet.push(where)
+      else expect(dispensable(call), `ADD succeeds without ${where}`).toBe(true)
       const check = await it.run('CHECK', { prevResult: add.result })
       expect({ where, error: check.error }).toEqual({ where, error: null })
       expect((await it.run('DEL')).status).toBe(0)
@@ -41,4 +43,6 @@ test('an ADD with a call that fails is undone', { timeout: 300_000 }, async () =
     }
     await it.reset()
   }
+  // A run may wait once less for its port than the traced one did.
+  expect(unmet.length, unmet.join('\n')).toBeLessThan(calls.length / 20)
 })

@@ -92,7 +92,7 @@ describe('mtu', () => {
     const it = await node()
     const [one] = await containers(it, [{ mtu: 9000 }])
     const fits = async (size: number): Promise<boolean> => {
-      const args = ['-n', '-c1', '-W1', '-M', 'do', '-s', String(size - 28), '10.9.0.1']
+      const args = ['-n', '-c1', '-w5', '-M', 'do', '-s', String(size - 28), '10.9.0.1']
       return (await one!.run('ping', args)).status === 0
     }
     expect(await fits(9000)).toBe(true)
