@@ -6,7 +6,7 @@ const namespaces = ['iproute2', 'iptables', 'nftables', 'iputils-ping', 'util-li
 /** The Debian packages that each group of tests runs, and where nothing else will do. The one list of them. */
 export const packagesOf = {
   // strace kills programs at the system calls it is told.
-  kernel: [...namespaces, 'strace'],
+  kernel: [...namespaces, 'containernetworking-plugins', 'strace'],
   conformance: [...namespaces, 'containernetworking-plugins'],
   e2e: [...namespaces, 'containernetworking-plugins', 'containerd', 'runc', 'busybox-static'],
   'stock-kernel': [
