@@ -130,7 +130,7 @@ const checkGateway = async (
 
 /** @throws CniError naming the first thing that is not as ADD left it */
 export const checkBridge = async (attachment: BridgeAttachment): Promise<void> => {
-  const { conf, ipam, container, hostNftables, containerId, ifName } = attachment
+  const { conf, ipam, container, containerId, ifName } = attachment
   const { vlans } = plan(attachment)
   const result = requirePrevResult(attachment)
   const bridge = await findBridge(attachment, result)
@@ -142,7 +142,7 @@ export const checkBridge = async (attachment: BridgeAttachment): Promise<void> =
   checkPort(attachment, port)
   await checkVlans(attachment, port, vlans)
   if (conf.macspoofchk) {
-    const [missing] = await checkSpoofCheck(hostNftables, {
+    const [missing] = await checkSpoofCheck(attachment.hostNftables, {
       containerId,
       ifName,
       hostInterface: port.name,

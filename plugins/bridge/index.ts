@@ -31,7 +31,7 @@ const DAD_TIMEOUT = 10_000
 
 /** Makes the veth pair, a port of the bridge with the configuration's settings. */
 const attach = async (attachment: BridgeAttachment, bridge: Bridge, { vlans, mac }: Plan): Promise<Veth> => {
-  const { conf, host, hostNftables, undo, containerId, ifName } = attachment
+  const { conf, host, undo, containerId, ifName } = attachment
   const settings = { hairpin: conf.hairpinMode || undefined, isolated: conf.portIsolation || undefined }
   const veth = await addVeth(attachment, {
     mtu: conf.mtu,
@@ -47,6 +47,7 @@ const attach = async (attachment: BridgeAttachment, bridge: Bridge, { vlans, mac
   }
   if (conf.macspoofchk) {
     const check = { containerId, ifName, hostInterface: veth.hostName, mac: veth.mac }
+    const { hostNftables } = attachment
     undo.push('remove the MAC spoof check', () => deleteSpoofCheck(hostNftables, check))
     await addSpoofCheck(hostNftables, check)
   }

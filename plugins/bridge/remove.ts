@@ -5,6 +5,7 @@ import { address, bridgeVlan, link } from '../../netlink/index.ts'
 import { findLink } from '../shared/check.ts'
 import { Failures } from '../shared/failures.ts'
 import { collectMasquerade, fromAddresses, type IsOurs, tearDownMasquerade } from '../shared/masquerade.ts'
+import { nftablesOf } from '../shared/nftables.ts'
 import { deleteSpoofCheck, gcSpoofCheck } from '../shared/spoof-check.ts'
 import { deleteLink } from '../shared/veth.ts'
 import { collectVeths, findVeth, removeVeth } from '../shared/veth-removal.ts'
@@ -30,7 +31,7 @@ const ownAddresses = async (attachment: BridgeAttachment, inside: number | undef
  * owner, whatever the configuration says by now.
  */
 export const remove = async (attachment: BridgeAttachment): Promise<void> => {
-  const { conf, ipam, hostNftables } = attachment
+  const { conf, ipam } = attachment
   const failures = new Failures()
   if (ipam) await failures.attempt(() => ipam.del())
   const found = await failures.attempt(() => findVeth(attachment, conf.bridge))
@@ -38,7 +39,10 @@ export const remove = async (attachment: BridgeAttachment): Promise<void> => {
   await Promise.all([
     failures.attempt(() => found && removeVeth(found)),
     // Its name does not tell the network: it may be that of who has the interface.
-    failures.attempt(() => found && !found.taken && deleteSpoofCheck(hostNftables, attachment)),
+    failures.attempt(async () => {
+      const nft = found && !found.taken ? nftablesOf(attachment) : null
+      if (nft) await deleteSpoofCheck(nft, attachment)
+    }),
     failures.attempt(() => tearDownMasquerade(attachment, isOurs ?? (() => false))),
   ])
   failures.raise()
@@ -64,14 +68,16 @@ export const collect = async (
   context: Context<BridgeConf>,
   valid: readonly AttachmentId[],
 ): Promise<void> => {
-  const { ipam, host, hostNftables } = context
+  const { ipam, host } = context
   const failures = new Failures()
   if (ipam) await failures.attempt(() => ipam.gc(valid))
   await failures.attempt(() => collectVeths(context, valid))
   await failures.attempt(() => collectVlanGateway(context))
   await failures.attempt(async () => {
+    const nft = nftablesOf(context)
+    if (!nft) return
     const names = (await host.run(link.list())).map(({ name }) => name)
-    await gcSpoofCheck(hostNftables, valid, new Set(names))
+    await gcSpoofCheck(nft, valid, new Set(names))
   })
   await failures.attempt(() => collectMasquerade(context, valid))
   failures.raise()

@@ -8,6 +8,7 @@ import type { Context, Logger } from '../../cni/plugin.ts'
 import { formatIp, isErrno, type Netns, nftables } from '../../netlink/index.ts'
 import { deleteLegacyMasquerade, gcLegacyMasquerade } from './masquerade-iptables-legacy.ts'
 import { chainName, isChainName, ownerInComment } from './masquerade-iptables-names.ts'
+import { nftablesOf } from './nftables.ts'
 
 /** What the cleaning needs of a plugin's context. */
 export interface IptablesHost extends Pick<Context<unknown>, 'hostNftables' | 'hostNetns' | 'exec'> {
@@ -71,21 +72,19 @@ const hasLegacyNat = (host: Netns, { names }: Which): boolean => {
 const hasNone = (error: unknown): boolean =>
   isErrno(error, 'EOPNOTSUPP', 'EPROTONOSUPPORT', 'EINVAL', 'ENOENT')
 
-const listNat = async ({ hostNftables }: IptablesHost, { family }: Which): Promise<nftables.Rule[]> => {
+const listNat = async (host: IptablesHost, { family }: Which): Promise<nftables.Rule[]> => {
   try {
-    return await hostNftables.run(nftables.listRules({ family, table: 'nat' }))
+    return (await nftablesOf(host)?.run(nftables.listRules({ family, table: 'nat' }))) ?? []
   } catch (error) {
     if (hasNone(error)) return []
     throw error
   }
 }
 
-const hasChain = async (
-  { hostNftables }: IptablesHost,
-  { family }: Which,
-  chain: string,
-): Promise<boolean> => {
-  const [outcome] = await hostNftables.batch([nftables.getChain({ family, table: 'nat', chain })])
+const hasChain = async (host: IptablesHost, { family }: Which, chain: string): Promise<boolean> => {
+  const [outcome] =
+    (await nftablesOf(host)?.batch([nftables.getChain({ family, table: 'nat', chain })])) ?? []
+  if (!outcome) return false
   if (!outcome.ok && !hasNone(outcome.error)) throw outcome.error
   return outcome.ok
 }

@@ -8,6 +8,7 @@ import { formatIp, isErrno, network as networkOf, nftables, parseCidr } from '..
 import { addIptablesMasquerade, missingIptablesMasquerade } from './masquerade-iptables.ts'
 import { cleanIptablesMasquerade, gcIptablesMasquerade, type IsOurs } from './masquerade-iptables-cleanup.ts'
 import { addMasquerade, checkMasquerade, deleteMasquerade, gcMasquerade } from './masquerade-nftables.ts'
+import { nftablesOf } from './nftables.ts'
 
 export type { IsOurs } from './masquerade-iptables-cleanup.ts'
 
@@ -45,12 +46,12 @@ export const setUpMasquerade = async (
   attachment: Attachment<WithBackend>,
   addresses: readonly string[],
 ): Promise<void> => {
-  const { conf, undo, hostNftables, exec } = attachment
+  const { conf, undo, exec } = attachment
   const masquerade = owner(attachment, addresses)
   undo.push('remove the masquerade rules', () => tearDownMasquerade(attachment, fromAddresses(addresses)))
   if (conf.ipMasqBackend === 'iptables') return addIptablesMasquerade(exec, masquerade)
   try {
-    await addMasquerade(hostNftables, masquerade)
+    await addMasquerade(attachment.hostNftables, masquerade)
   } catch (error) {
     // Asking the kernel beforehand would cost every ADD what only a few hosts need.
     if (!(await usesIptables(attachment))) throw CniError.from(error, 'failed to set up IP masquerade: ')
@@ -66,7 +67,10 @@ export const setUpMasquerade = async (
 export const tearDownMasquerade = async (attachment: Attachment<unknown>, isOurs: IsOurs): Promise<void> => {
   const { network, containerId, ifName } = attachment
   const outcomes = await Promise.allSettled([
-    deleteMasquerade(attachment.hostNftables, { network, containerId, ifName }),
+    (async () => {
+      const nft = nftablesOf(attachment)
+      if (nft) await deleteMasquerade(nft, { network, containerId, ifName })
+    })(),
     cleanIptablesMasquerade(attachment, { network, containerId }, isOurs),
   ])
   const errors = outcomes.flatMap((outcome) =>
@@ -97,9 +101,9 @@ export const missingMasquerade = async (
   addresses: readonly string[],
 ): Promise<string[]> => {
   const masquerade = owner(attachment, addresses)
-  const look = async (missing: Promise<string[]>): Promise<string[]> => {
+  const look = async (find: () => Promise<string[]>): Promise<string[]> => {
     try {
-      return await missing
+      return await find()
     } catch (error) {
       // Where there is no program, or no such thing in the kernel, nothing can be there.
       if (isErrno(error, 'ENOENT', 'EOPNOTSUPP', 'EPROTONOSUPPORT', 'EINVAL'))
@@ -107,8 +111,8 @@ export const missingMasquerade = async (
       throw error
     }
   }
-  const inNftables = () => look(checkMasquerade(attachment.hostNftables, masquerade))
-  const inIptables = () => look(missingIptablesMasquerade(attachment.exec, masquerade))
+  const inNftables = () => look(() => checkMasquerade(attachment.hostNftables, masquerade))
+  const inIptables = () => look(() => missingIptablesMasquerade(attachment.exec, masquerade))
   const [first, second] = (await usesIptables(attachment))
     ? [inIptables, inNftables]
     : [inNftables, inIptables]
@@ -121,6 +125,7 @@ export const collectMasquerade = async (
   context: Context<unknown>,
   valid: readonly AttachmentId[],
 ): Promise<void> => {
-  await gcMasquerade(context.hostNftables, context.network, valid)
+  const nft = nftablesOf(context)
+  if (nft) await gcMasquerade(nft, context.network, valid)
   await gcIptablesMasquerade(context, context.network, new Set(valid.map(({ containerId }) => containerId)))
 }

@@ -1,8 +1,13 @@
 /** The iptables backend, and what DEL and GC do about rules that it or the Go plugins have left. */
-import { describe, expect, test } from 'vitest'
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { JsonObject } from '../../../cni/types.ts'
+import { NETLINK_NETFILTER, Netns } from '../../../netlink/netns.ts'
 import { chainName, ruleComment } from '../../../plugins/shared/masquerade-iptables-names.ts'
-import { classic, fixed, type Node, node } from './node.ts'
+import { plainEnv } from '../../support/program.ts'
+import { classic, fixed, links, type Node, node } from './node.ts'
 
 const conf: JsonObject = { ...classic, ipMasqBackend: 'iptables' }
 
@@ -127,5 +132,54 @@ describe.each(['iptables', 'iptables-legacy'])('rules of the Go plugins in %s', 
     const rules = await nat(it, program)
     expect(rules.some((line) => line.includes(chainName('net', 'cid-1')))).toBe(false)
     expect(rules.filter((line) => line.includes(chainName('net', 'kept')))).toHaveLength(4)
+  })
+})
+
+describe("in a kernel without netfilter's netlink", () => {
+  /** A node on which iptables is the old one, and whose kernel knows no NETLINK_NETFILTER. */
+  const old = async () => {
+    const it = await node()
+    const bin = mkdtempSync(join(tmpdir(), 'iptables-'))
+    onTestFinished(() => rmSync(bin, { recursive: true }))
+    for (const name of ['iptables', 'ip6tables']) symlinkSync(`/usr/sbin/${name}-legacy`, join(bin, name))
+    it.options = { environment: { PATH: `${bin}:${plainEnv.PATH}` } }
+    const { connect } = Netns.prototype
+    const spy = vi.spyOn(Netns.prototype, 'connect').mockImplementation(function (this: Netns, options = {}) {
+      if (options.protocol === NETLINK_NETFILTER)
+        throw Object.assign(new Error('socket: EPROTONOSUPPORT'), { code: 'EPROTONOSUPPORT' })
+      return connect.call(this, options)
+    })
+    onTestFinished(() => spy.mockRestore())
+    return { it, container: await it.host.container() }
+  }
+
+  test('ipMasq uses iptables by itself', async () => {
+    const { it, container } = await old()
+    const prevResult = await it.add(classic, { container })
+    expect((await nat(it, 'iptables-legacy')).some((line) => line.includes('-s 10.22.0.2/32'))).toBe(true)
+    await it.check(classic, { container, prevResult })
+    await it.call('STATUS', classic)
+    await it.del(classic, { container, prevResult })
+    expect(await nat(it, 'iptables-legacy')).toEqual([])
+    await it.call('GC', { ...classic, 'cni.dev/valid-attachments': [] })
+  })
+
+  test('what needs nf_tables says so, before anything is left behind', async () => {
+    const { it, container } = await old()
+    for (const [own, msg] of [
+      [{ ...classic, ipMasqBackend: 'nftables' }, /EPROTONOSUPPORT/],
+      [{ ...classic, macspoofchk: true }, /EPROTONOSUPPORT/],
+    ] as const) {
+      await expect(it.add(own, { container })).rejects.toThrow(msg)
+      expect((await links(it.host)).map(({ ifname }) => ifname)).toEqual(['lo'])
+      await expect(it.call('STATUS', own)).rejects.toThrow(/nf_tables/)
+    }
+  })
+
+  test('a bridge that needs none works', async () => {
+    const { it, container } = await old()
+    const prevResult = await it.add({ bridge: 'cni0' }, { container })
+    await it.check({ bridge: 'cni0' }, { container, prevResult })
+    await it.del({ bridge: 'cni0' }, { container, prevResult })
   })
 })
