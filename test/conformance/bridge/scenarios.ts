@@ -126,6 +126,14 @@ const routed: Scenario[] = [
     isDefaultGateway: true,
     ipam: fixed([...one, { address: 'fd00:9::5/64' }], { routes: [{ dst: '::/0', gw: 'fd00:9::77' }] }),
   }),
+  scenario('isDefaultGateway, a default route by the same gateway', {
+    isDefaultGateway: true,
+    ipam: fixed([{ address: '10.9.0.5/24' }], { routes: [{ dst: '0.0.0.0/0' }] }),
+  }),
+  scenario('two gateways of IPv4', {
+    isGateway: true,
+    ipam: fixed([...one, { address: '172.20.0.5/16', gateway: '172.20.0.1' }]),
+  }),
   scenario('masquerade without a gateway', { ...byIptables, ipam: v4 }),
   scenario('masquerade of two addresses', {
     ...byIptables,
