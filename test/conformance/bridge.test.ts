@@ -1,15 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { binDirs } from '../support/plugin.ts'
-import { type Compared, comparable } from './bridge/compare.ts'
-import { refused, scenarios } from './bridge/scenarios.ts'
-import { goDir, isNew, play, type Scenario, side } from './bridge/sides.ts'
-
-const playBoth = async (scenario: Scenario) => {
-  const [go, ours] = await Promise.all(
-    [goDir, binDirs.ours].map(async (dir) => comparable(await play(await side(dir), scenario), scenario)),
-  )
-  return { go: go!, ours: ours! }
-}
+import { type Compared, playBoth } from './bridge/compare.ts'
+import { scenarios } from './bridge/scenarios.ts'
+import { isNew } from './bridge/sides.ts'
 
 /** Where Go's CHECK fails on what Go's ADD has just made. Ours has to succeed there. */
 const brokenChecks = [
@@ -44,24 +36,5 @@ describe('what both do', () => {
     for (const [step, run] of Object.entries(go.runs))
       if (step.startsWith('CHECK') && isOneOf(brokenChecks, run.error)) go.runs[step] = ours.runs[step]!
     expect(ours).toEqual(go)
-  })
-})
-
-describe('what both refuse', () => {
-  test.each(refused)('$title', async ({ ours: words, delFails = false, ...scenario }) => {
-    const { go, ours } = await playBoth(scenario)
-    const failed = Object.entries(go.runs).filter(([step, run]) => step.startsWith('ADD') && run.status !== 0)
-    expect(failed.length).toBeGreaterThan(0)
-    for (const [step, { status, error }] of failed) {
-      const own = ours.runs[step]!
-      expect(own.status).toBe(status)
-      // Most errors of Go's are 999.
-      if (error?.code !== 999) expect(own.error?.code).toBe(error?.code)
-      if (words) expect(own.error?.msg).toMatch(words)
-      // The oldest end one of their sentences with a full stop.
-      else expect(own.error?.msg).toBe(String(error?.msg).replace(/\.$/, '').replaceAll(goDir, binDirs.ours))
-    }
-    for (const [step, run] of Object.entries(ours.runs))
-      if (step.startsWith('DEL')) expect([step, run.status]).toEqual([step, delFails ? 1 : 0])
   })
 })

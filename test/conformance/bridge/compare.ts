@@ -2,8 +2,8 @@
  * What two implementations have come to, made comparable: facts that differ from run to run go, and so do the
  * deliberate differences of ours, each with its reason. docs/differences.md tells them to users.
  */
-import type { PluginRun } from '../../support/plugin.ts'
-import { isNew, type Played, type Scenario } from './sides.ts'
+import { binDirs, type PluginRun } from '../../support/plugin.ts'
+import { goDir, isNew, type Played, play, type Scenario, side } from './sides.ts'
 
 type Json = Record<string, unknown>
 
@@ -198,4 +198,11 @@ export const comparable = (played: Played, { keepContainerMac = false }: Scenari
     states: Object.fromEntries(states),
     files: played.files,
   }
+}
+
+/** A scenario played by both, each on a node of its own. */
+export const playBoth = async (scenario: Scenario): Promise<{ go: Compared; ours: Compared }> => {
+  const played = async (dir: string) => comparable(await play(await side(dir), scenario), scenario)
+  const [go, ours] = await Promise.all([played(goDir), played(binDirs.ours)])
+  return { go, ours }
 }

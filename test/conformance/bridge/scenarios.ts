@@ -110,9 +110,13 @@ const routed: Scenario[] = [
   scenario(
     'the classic one with everything',
     { isGateway: true, ...byIptables, ipam: dual, mtu: 1400, hairpinMode: true, macspoofchk: true },
-    { attachments: twoContainers },
+    { attachments: twoContainers, thorough: true },
   ),
-  scenario('two interfaces of a container', { isGateway: true, ipam: v4 }, { attachments: twoInterfaces }),
+  scenario(
+    'two interfaces of a container',
+    { isGateway: true, ipam: v4 },
+    { attachments: twoInterfaces, thorough: true },
+  ),
   scenario('isDefaultGateway and isGateway', {
     isDefaultGateway: true,
     isGateway: true,

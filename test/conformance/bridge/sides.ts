@@ -38,8 +38,8 @@ export interface Scenario {
   readonly attachments?: readonly Attachment[]
   /** What is on the host before. */
   readonly prepare?: (host: PrivateHost) => Promise<void>
-  /** Looks at states only after the ADDs and at the end. */
-  readonly brief?: boolean
+  /** Looks at states after CHECK and after the first DEL, too, not only after ADD and at the end. */
+  readonly thorough?: boolean
   /** Only for peers that have it. */
   readonly newer?: boolean
   /** The container's MAC is asked for, and has to be the same. */
@@ -50,7 +50,7 @@ export interface Scenario {
 export interface Played {
   /** ADD, then CHECK and two DELs of each attachment, as `ADD blue/eth0`. */
   readonly runs: Readonly<Record<string, PluginRun>>
-  /** The host and the containers after all ADDs and CHECKs, after the DELs, after the second DELs. */
+  /** The host and the containers, by when they were looked at. */
   readonly states: Readonly<Record<string, KernelState>>
   /** Names of the files below /var/lib/cni, at the same times. */
   readonly files: Readonly<Record<string, string>>
@@ -130,7 +130,7 @@ export const side = async (binDir: string): Promise<Side> => {
 
 /** ADD of every attachment, CHECK, DEL, and DEL once more. */
 export const play = async (on: Side, scenario: Scenario): Promise<Played> => {
-  const { conf, attachments = only, prepare, brief = false } = scenario
+  const { conf, attachments = only, prepare, thorough = false } = scenario
   const runs: Record<string, PluginRun> = {}
   const states: Record<string, KernelState> = {}
   const files: Record<string, string> = {}
@@ -155,10 +155,10 @@ export const play = async (on: Side, scenario: Scenario): Promise<Played> => {
   await look('ADD')
   if (String(conf.cniVersion ?? '1.0.0') >= '0.4.0') {
     await each('CHECK')
-    if (!brief) await look('CHECK')
+    if (thorough) await look('CHECK')
   }
   await each('DEL')
-  if (!brief) await look('DEL')
+  if (thorough) await look('DEL')
   await each('DEL', 'DEL again')
   await look('DEL again')
   return { runs, states, files }

@@ -5,7 +5,7 @@ import { goDir, isNew, play, type Scenario, side } from '../../conformance/bridg
 import { binDirs } from '../../support/plugin.ts'
 
 const ipam = { type: 'static', addresses: [{ address: '10.9.0.5/24' }] }
-const all: Scenario[] = [
+const scenarios: Scenario[] = [
   // Go's of 2022 keep the default VLAN, newer ones unless they are told to.
   { title: 'vlan', conf: { vlan: 100, preserveDefaultVlan: true } },
   { title: 'vlan without the default one', conf: { vlan: 100 }, newer: true },
@@ -13,9 +13,6 @@ const all: Scenario[] = [
   { title: 'both', conf: { vlan: 100, vlanTrunk: [{ minID: 200, maxID: 204 }] }, newer: true },
   { title: 'a gateway', conf: { vlan: 100, isGateway: true, ipam }, newer: true },
 ]
-
-// Each takes half a minute here.
-const scenarios = all.map((scenario) => ({ ...scenario, brief: true }))
 
 test.each(scenarios.filter(({ newer }) => isNew || !newer))('$title', async (scenario) => {
   const playedBy = async (dir: string) => comparable(await play(await side(dir), scenario), scenario)
