@@ -3,10 +3,9 @@ import type { Connection } from '../netlink/connection.ts'
 import type { Netns } from '../netlink/netns.ts'
 import { CniArgs } from './args.ts'
 import { executePlugin, findPlugin, parseOutput } from './delegate.ts'
-import { invalidConfig } from './error.ts'
 import type { Exec } from './exec.ts'
-import { isObject, lookup } from './fold.ts'
-import type { Ipam } from './ipam.ts'
+import { lookup } from './fold.ts'
+import { type Ipam, ipamType, ownIpamPlugin } from './ipam.ts'
 import type { AnyPlugin, Attachment, Clock, Logger } from './plugin.ts'
 import { parseResult } from './result.ts'
 import { parseConf, parseConfLenient } from './schema.ts'
@@ -50,29 +49,28 @@ const readPrevResult = ({ session, verb, cniVersion, rawConf, prevResult }: Call
   }
 }
 
-/** `ipam.type`; empty where none is named. */
-const ipamType = (rawConf: JsonObject): string => {
-  const ipam = lookup(rawConf, 'ipam')
-  const type = isObject(ipam) ? lookup(ipam, 'type') : undefined
-  return typeof type === 'string' ? type : ''
+/** @throws CniError code 7 for ADD, CHECK and STATUS where `ipam.type` names a plugin of ours that assigns nothing */
+const findIpam = (call: Call): Ipam | null => {
+  const type = ipamType(call.rawConf)
+  if (type === '') return null
+  try {
+    const ours = ownIpamPlugin(call.rawConf, call.session.host.plugins)
+    return ours ? new OwnIpam(ours, call) : new ForeignIpam(type, call)
+  } catch (error) {
+    if (!isLenient(call.verb)) throw error
+    // It can't have reserved anything.
+    call.session.log.warn((error as Error).message, { network: call.network })
+    return null
+  }
 }
 
 /** @internal Makes what a plugin is given. @throws CniError code 7 for ADD, CHECK and STATUS */
 export const prepare = (plugin: AnyPlugin, call: Call): Attachment<unknown> => {
   const prevResult = readPrevResult(call)
-  const child = (ipam: AnyPlugin) =>
-    new PluginAttachment(ipam, { ...call, conf: undefined }, prevResult, () => {
-      throw invalidConfig(
-        `ipam.type ${JSON.stringify(ipam.type)} is not an IPAM plugin`,
-        'name one that assigns addresses, such as host-local, static or dhcp',
-      )
-    })
-  return new PluginAttachment(plugin, call, prevResult, () => {
-    const type = ipamType(call.rawConf)
-    if (type === '') return null
-    const ours = call.session.host.plugins.get(type)
-    return ours ? new OwnIpam(ours, call, child) : new ForeignIpam(type, call)
-  })
+  return new PluginAttachment(plugin, call, prevResult, () =>
+    // To an IPAM plugin `ipam` is its own configuration.
+    plugin.kind === 'ipam' ? null : findIpam({ ...call, prevResult }),
+  )
 }
 
 class PluginAttachment implements Attachment<unknown> {
@@ -147,21 +145,19 @@ class OwnIpam implements Ipam {
   readonly type: string
   readonly #plugin: AnyPlugin
   readonly #call: Call
-  readonly #prepare: (plugin: AnyPlugin) => Attachment<unknown>
   #prepared: Attachment<unknown> | undefined
 
-  constructor(plugin: AnyPlugin, call: Call, prepare: (plugin: AnyPlugin) => Attachment<unknown>) {
+  constructor(plugin: AnyPlugin, call: Call) {
     this.type = plugin.type
     this.#plugin = plugin
     this.#call = call
-    this.#prepare = prepare
     if (call.verb === 'ADD') this.#attachment('ADD')
   }
 
   #attachment(verb: Action): Attachment<unknown> {
     if (!this.#prepared) {
       checkVersion(verb, this.#call.cniVersion, this.#plugin.versions)
-      this.#prepared = this.#prepare(this.#plugin)
+      this.#prepared = prepare(this.#plugin, { ...this.#call, conf: undefined })
     }
     return this.#prepared
   }

@@ -10,6 +10,7 @@ import { executePlugin, findPlugin, parseOutput } from './delegate.ts'
 import { type Added, type CallOptions, carryOut, type Invocation, inSession, targetOf } from './dispatch.ts'
 import { checkNetworkName } from './environment.ts'
 import { CniError, codes } from './error.ts'
+import { ownIpamPlugin } from './ipam.ts'
 import { goString } from './json.ts'
 import { toVersion } from './result.ts'
 import { parseConf } from './schema.ts'
@@ -109,6 +110,7 @@ const validate = (session: Session, options: ChainOptions): unknown[] =>
       }
       const rawConf = confFor(options, plugin, {})
       checkVersion('ADD', versionOf(rawConf), own.versions)
+      if (own.kind === 'interface') ownIpamPlugin(rawConf, session.host.plugins)
       return parseConf(own.conf, rawConf, own.type)
     } catch (error) {
       throw prefixed(`${describe(plugin)} failed (add): `, error)

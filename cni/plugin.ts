@@ -70,10 +70,17 @@ export interface Attachment<C> extends Context<C>, AttachmentId {
   readonly undo: UndoStack
 }
 
+/**
+ * Where a configuration names a plugin. `interface`: in `type`, to make or change an interface of the container.
+ * `ipam`: in `ipam.type`, to assign addresses; it may be executed by itself, as interface plugins that are not ours do.
+ */
+export type PluginKind = 'interface' | 'ipam'
+
 /** A plugin: its type, its versions, its configuration and its verbs. `Conf` follows from the schema. */
 export interface PluginDefinition<S extends z.core.$ZodType> {
   /** As in a configuration's `type`, and the executable's name. */
   readonly type: string
+  readonly kind: PluginKind
   /** Spec versions it accepts, oldest first. */
   readonly versions: readonly string[]
   /** One schema: validation, defaults, JSON Schema. Keys are matched as Go does it (any case). */
@@ -93,6 +100,7 @@ export interface PluginDefinition<S extends z.core.$ZodType> {
 /** A plugin with its configuration's type forgotten: method parameters are bivariant. */
 export interface AnyPlugin {
   readonly type: string
+  readonly kind: PluginKind
   readonly versions: readonly string[]
   readonly conf: z.core.$ZodType
   add(attachment: Attachment<unknown>): Promise<Result>

@@ -134,6 +134,7 @@ const assigned = ({ conf, args, cniVersion }: Attachment<StaticConf>): readonly 
 /** `static`: addresses from the configuration. */
 export const staticIpam = definePlugin({
   type: 'static',
+  kind: 'ipam',
   versions: allVersions,
   conf: staticConf,
 

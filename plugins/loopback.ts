@@ -28,6 +28,7 @@ const loopbackAddresses = async (connection: Connection): Promise<readonly strin
 /** The loopback plugin. CNI_IFNAME is of no account: the interface is `lo`. */
 export const loopback = definePlugin({
   type: 'loopback',
+  kind: 'interface',
   versions: allVersions,
   conf: z.object(commonConf),
   async add({ container, prevResult, netnsPath, undo }) {

@@ -43,6 +43,7 @@ export const createHostLocal = ({ lockTimeout = 10_000 }: HostLocalOptions = {})
 
   return definePlugin({
     type: 'host-local',
+    kind: 'ipam',
     versions: allVersions,
     conf: hostLocalConf,
 

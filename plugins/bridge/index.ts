@@ -177,6 +177,7 @@ const add = async (attachment: BridgeAttachment, planned: Plan): Promise<Result>
 /** The bridge plugin. */
 export const bridge = definePlugin({
   type: 'bridge',
+  kind: 'interface',
   versions: allVersions,
   conf: bridgeConf,
   async add(attachment) {

@@ -111,6 +111,13 @@ describe('refused before anything is touched', () => {
       999,
       /^failed to find plugin "nowhere" in path/,
     ],
+    ['IPAM that is none', { ipam: { type: 'bridge' } }, 7, 'ipam.type "bridge" is not an IPAM plugin'],
+    [
+      'IPAM that is none, either',
+      { ipam: { type: 'loopback' } },
+      7,
+      'ipam.type "loopback" is not an IPAM plugin',
+    ],
     ["IPAM's configuration", { ipam: { type: 'host-local', subnet: '10.1.0.0/33' } }, 7, /./],
     [
       'a namespace that is not there',
@@ -184,7 +191,6 @@ describe('refused by the kernel, with what it says, and undone', () => {
       { ipam: { type: 'static', addresses: [{ address: '10.9.0.5/24' }, { address: '10.9.0.5/24' }] } },
       /add address 10\.9\.0\.5\/24.*EEXIST/,
     ],
-    ['IPAM that is none', { ipam: { type: 'bridge' } }, /^ipam\.type "bridge" is not an IPAM plugin$/],
     ['no address at all', { ipam: { type: 'static' } }, /^IPAM plugin returned missing IP config$/],
   ])('%s', async (_what, conf, msg) => {
     const it = await node()

@@ -188,6 +188,13 @@ describe('a chain of ours', () => {
     expect((await errorOf(absent.run('ADD'))).msg).toBe(
       'plugin type="two" failed (add): failed to find plugin "two" in path [/nowhere/bin]',
     )
+    const unassigned = setUp({
+      plugins: [one, two],
+      confs: [{ type: 'one' }, { type: 'two', ipam: { type: 'one' } }],
+    })
+    expect((await errorOf(unassigned.run('ADD'))).msg).toBe(
+      'plugin type="two" failed (add): ipam.type "one" is not an IPAM plugin',
+    )
     expect(journal).toEqual([])
   })
 

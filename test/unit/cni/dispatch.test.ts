@@ -283,7 +283,7 @@ describe('an IPAM plugin of ours', () => {
     versions?: readonly string[],
   ) => {
     const journal: string[] = []
-    const pool = fakePlugin({ type: 'pool', ...(versions ? { versions } : {}) }, journal)
+    const pool = fakePlugin({ type: 'pool', kind: 'ipam', ...(versions ? { versions } : {}) }, journal)
     const plugin = fakePlugin(
       {
         add: async (attachment) => {
@@ -318,7 +318,7 @@ describe('an IPAM plugin of ours', () => {
       },
       journal,
     )
-    const host = hostWith(fakePlugin({ type: 'pool' }, journal))
+    const host = hostWith(fakePlugin({ type: 'pool', kind: 'ipam' }, journal))
     await errorOf(dispatch(late, invocation('ADD', conf), host))
     expect(journal).toEqual(['fake ADD', 'pool ADD', 'pool undo', 'fake undo'])
   })
@@ -342,17 +342,25 @@ describe('an IPAM plugin of ours', () => {
     expect(journal).toEqual(['fake ADD', 'fake undo'])
   })
 
-  it('is none if it wants an IPAM plugin itself', async () => {
-    const plugin = fakePlugin({ add: async ({ ipam }) => (await ipam?.add()) ?? {} })
-    expect(await errorOf(call(plugin, 'ADD', { ipam: { type: 'fake' } }))).toMatchObject({
-      code: 7,
-      msg: 'ipam.type "fake" is not an IPAM plugin',
+  it('has none itself', async () => {
+    const pool = fakePlugin({
+      type: 'pool',
+      kind: 'ipam',
+      add: async ({ ipam }) => {
+        expect(ipam).toBeNull()
+        return address
+      },
     })
+    const plugin = fakePlugin({ add: async ({ ipam }) => (await ipam?.add()) ?? {} })
+    const host = hostWith(plugin, pool)
+    expect((await dispatch(plugin, invocation('ADD', conf), host))?.result).toBe(address)
+    // Executed by an interface plugin that is not ours.
+    expect((await dispatch(pool, invocation('ADD', conf), host))?.result).toBe(address)
   })
 
   it('is asked for STATUS and GC only in versions that have them', async () => {
     const journal: string[] = []
-    const pool = fakePlugin({ type: 'pool' }, journal)
+    const pool = fakePlugin({ type: 'pool', kind: 'ipam' }, journal)
     const asking: AnyPlugin = {
       ...fakePlugin(),
       del: async ({ ipam }) => {
@@ -364,5 +372,42 @@ describe('an IPAM plugin of ours', () => {
     expect(journal).toEqual([])
     await dispatch(asking, invocation('DEL', conf), hostWith(asking, pool))
     expect(journal).toEqual(['pool STATUS', 'pool GC '])
+  })
+})
+
+describe('an IPAM plugin that is a plugin of ours, but none for IPAM', () => {
+  const journal: string[] = []
+  const other = fakePlugin({ type: 'other' }, journal)
+  const pool = fakePlugin({ type: 'pool', kind: 'ipam' }, journal)
+  const asking = fakePlugin(
+    {
+      add: async ({ ipam }) => (await ipam?.add()) ?? {},
+      del: async ({ ipam }) => ipam?.del(),
+    },
+    journal,
+  )
+  const checking: AnyPlugin = {
+    ...asking,
+    check: async ({ ipam }) => ipam?.check(),
+    status: async ({ ipam }) => ipam?.status(),
+    gc: async ({ ipam }, valid) => ipam?.gc(valid),
+  }
+  const conf = { ipam: { type: 'other' }, 'cni.dev/valid-attachments': [] }
+  const run = (verb: Action) => dispatch(checking, invocation(verb, conf), hostWith(checking, other, pool))
+
+  it.each<Action>(['ADD', 'CHECK', 'STATUS'])('is refused by %s, and not called', async (verb) => {
+    journal.length = 0
+    expect(await errorOf(run(verb))).toMatchObject({
+      code: 7,
+      msg: 'ipam.type "other" is not an IPAM plugin',
+      details: 'name one that assigns addresses, such as pool',
+    })
+    expect(journal.filter((line) => line.startsWith('other'))).toEqual([])
+  })
+
+  it.each<Action>(['DEL', 'GC'])('is passed over by %s', async (verb) => {
+    journal.length = 0
+    await run(verb)
+    expect(journal.filter((line) => line.startsWith('other'))).toEqual([])
   })
 })

@@ -17,6 +17,7 @@ const conf = z.object({
 
 const plugin = definePlugin({
   type: 'filer',
+  kind: 'interface',
   versions: allVersions,
   conf,
   async add({ conf: { file, next }, undo, signal, log }) {

@@ -6,6 +6,7 @@ import {
   type Attachment,
   definePlugin,
   type Logger,
+  type PluginKind,
   type Plugins,
 } from '../../../cni/plugin.ts'
 import { commonConf, flag, int } from '../../../cni/schema.ts'
@@ -17,6 +18,8 @@ export type FakeConf = z.infer<typeof conf>
 
 export interface FakeOptions {
   readonly type?: string
+  /** Default `interface`. */
+  readonly kind?: PluginKind
   readonly versions?: readonly string[]
   /** Replaces what ADD does after it has noted itself and pushed its inverse. */
   readonly add?: (attachment: Attachment<FakeConf>) => Promise<Result>
@@ -42,6 +45,7 @@ export const fakePlugin = (
   }
   const plugin = definePlugin({
     type,
+    kind: options.kind ?? 'interface',
     versions: options.versions ?? allVersions,
     conf,
     async add(attachment) {
