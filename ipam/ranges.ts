@@ -80,6 +80,10 @@ export const setContains = (set: RangeSet, address: Address): boolean =>
 export const isAssignable = ({ family, gateway }: Range, value: bigint): boolean =>
   gateway.value !== value || gateway.family !== family
 
+/** Whether there is nothing to assign: no range has more than its gateway. */
+export const isEmptySet = (set: RangeSet): boolean =>
+  set.every((range) => range.start === range.end && !isAssignable(range, range.start))
+
 const showRange = ({ family, start, end }: Range): string =>
   `${formatAddress(family, start)}-${formatAddress(family, end)}`
 

@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import { CniError, codes } from '../../cni/error.ts'
 import { parseAddress } from '../address.ts'
 import { ioError, isGone } from '../files.ts'
-import { isAssignable, type RangeSet, setContains, showSet } from '../ranges.ts'
+import { isAssignable, isEmptySet, type RangeSet, setContains, showSet } from '../ranges.ts'
 import { readResolvConf } from '../resolv-conf.ts'
 import { isLeftOver, list } from './scan.ts'
 
@@ -34,12 +34,13 @@ export const checkWritable = (dir: string): void => {
 
 /** @throws CniError code 50 where a range set has no free address */
 export const checkFree = async (dir: string, sets: readonly RangeSet[]): Promise<void> => {
-  let names: readonly string[]
+  let names: readonly string[] = []
   try {
     names = (await list(dir)).map(({ name }) => name)
   } catch (error) {
-    if (isGone(error)) return
-    throw ioError(error, dir)
+    if (!isGone(error)) throw ioError(error, dir)
+    // Nobody has reserved anything yet.
+    if (!sets.some(isEmptySet)) return
   }
   const { describePool } = await import('../ip-num.ts')
   for (const set of sets) {
@@ -53,7 +54,7 @@ export const checkFree = async (dir: string, sets: readonly RangeSet[]): Promise
     if (pool.size <= BigInt(used.length) && !used.some((name) => isLeftOver(dir, name)))
       throw notAvailable(
         `no IP addresses available in range set: ${showSet(set)}`,
-        `${pool.text}; reservations are in ${dir}`,
+        `${pool.text}; ${pool.size === 0n ? 'widen the range' : `reservations are in ${dir}`}`,
       )
   }
 }

@@ -552,6 +552,24 @@ describe('STATUS', () => {
     await status(hostLocal, { conf })
   })
 
+  test('is not well where a set has no address but its gateway', async () => {
+    const only = { subnet: '10.1.0.0/24', rangeStart: '10.1.0.1', rangeEnd: '10.1.0.1' }
+    const other = { subnet: '10.2.0.0/24' }
+    const full = {
+      code: 50,
+      msg: 'no IP addresses available in range set: 10.1.0.1-10.1.0.1',
+      details: '0 addresses: 10.1.0.1-10.1.0.1 of 10.1.0.0/24 without the gateway 10.1.0.1; widen the range',
+    }
+    const { dir, conf } = setUp({ ranges: [[other], [only]] })
+    expect(await failure(status(hostLocal, { conf }))).toMatchObject(full)
+    expect((await failure(add(hostLocal, { conf }))).msg).toContain(full.msg)
+    expect(existsSync(dir)).toBe(true)
+    expect(await failure(status(hostLocal, { conf }))).toMatchObject(full)
+    // Another gateway, or another range of the set, makes room.
+    for (const set of [[{ ...only, gateway: '10.1.0.254' }], [only, other]])
+      await status(hostLocal, setUp({ ranges: [set] }))
+  })
+
   test('is not well where resolvConf can not be read', async () => {
     const { conf } = setUp({ subnet: '10.1.0.0/24', resolvConf: '/nonexistent' })
     const { code, msg } = await failure(status(hostLocal, { conf }))
