@@ -5,10 +5,9 @@
 //     container SLOT PATH            opens a namespace
 //     enter SLOT | leave             moves this thread into it, and back
 //     socket SLOT DOMAIN TYPE PROTO
-//     directory SLOT PATH
 //     option SLOT LEVEL NAME VALUE   setsockopt with an int
 //     exchange SLOT CLOSINGS ABORT FIRST LAST HEX [fd@N | link@N | handle@N | learn=link | learn=handle | SEQ=ERRNO]...
-//     sysctl SLOT|- PATH VALUE       writes it where it has another value
+//     sysctl PATH [VALUE]            reads it, and writes VALUE where it has another one
 //     close SLOT
 //   run NAME                         `ok TOTAL STEP STEP ...` in nanoseconds, or `error WORDS`
 //
@@ -99,9 +98,6 @@ static void do_leave(struct Step* step) {
 static void do_socket(struct Step* step) {
   keep(step, socket(step->a, step->b | SOCK_CLOEXEC | SOCK_NONBLOCK, step->c), "socket");
 }
-static void do_directory(struct Step* step) {
-  keep(step, open(step->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), "open");
-}
 static void do_option(struct Step* step) {
   if (setsockopt(slots[step->slot], step->a, step->b, &step->c, sizeof step->c) < 0) {
     fail("setsockopt %d: %s", step->b, strerror(errno));
@@ -114,8 +110,7 @@ static void do_close(struct Step* step) {
 
 static void do_sysctl(struct Step* step) {
   char present[256];
-  const int at = step->slot < 0 ? AT_FDCWD : slots[step->slot];
-  const int file = openat(at, step->path, O_RDWR | O_CLOEXEC);
+  const int file = open(step->path, (step->value[0] ? O_RDWR : O_RDONLY) | O_CLOEXEC);
   if (file < 0) {
     fail("open %s: %s", step->path, strerror(errno));
     return;
@@ -123,7 +118,7 @@ static void do_sysctl(struct Step* step) {
   ssize_t length = read(file, present, sizeof present - 1);
   if (length > 0 && present[length - 1] == '\n') length--;
   present[length < 0 ? 0 : length] = 0;
-  if (strcmp(present, step->value) != 0 && pwrite(file, step->value, strlen(step->value), 0) < 0) {
+  if (step->value[0] && strcmp(present, step->value) != 0 && pwrite(file, step->value, strlen(step->value), 0) < 0) {
     fail("write %s: %s", step->path, strerror(errno));
   }
   close(file);
@@ -255,21 +250,22 @@ static const char* word(void) {
   return found ? found : "";
 }
 
-static int number(void) {
-  const char* text = word();
-  return strcmp(text, "-") == 0 ? -1 : atoi(text);
-}
-
 static int parse_step(struct Step* step, const char* kind) {
   memset(step, 0, sizeof *step);
   if (strcmp(kind, "leave") == 0) {
     step->carry_out = do_leave;
     return 1;
   }
-  step->slot = number();
-  if (step->slot < -1 || step->slot >= SLOTS) return 0;
-  if (strcmp(kind, "container") == 0 || strcmp(kind, "directory") == 0) {
-    step->carry_out = kind[0] == 'c' ? do_container : do_directory;
+  if (strcmp(kind, "sysctl") == 0) {
+    step->carry_out = do_sysctl;
+    snprintf(step->path, sizeof step->path, "%s", word());
+    snprintf(step->value, sizeof step->value, "%s", word());
+    return 1;
+  }
+  step->slot = atoi(word());
+  if (step->slot < 0 || step->slot >= SLOTS) return 0;
+  if (strcmp(kind, "container") == 0) {
+    step->carry_out = do_container;
     snprintf(step->path, sizeof step->path, "%s", word());
   } else if (strcmp(kind, "enter") == 0) {
     step->carry_out = do_enter;
@@ -277,16 +273,12 @@ static int parse_step(struct Step* step, const char* kind) {
     step->carry_out = do_close;
   } else if (strcmp(kind, "socket") == 0 || strcmp(kind, "option") == 0) {
     step->carry_out = kind[0] == 's' ? do_socket : do_option;
-    step->a = number();
-    step->b = number();
-    step->c = number();
-  } else if (strcmp(kind, "sysctl") == 0) {
-    step->carry_out = do_sysctl;
-    snprintf(step->path, sizeof step->path, "%s", word());
-    snprintf(step->value, sizeof step->value, "%s", word());
+    step->a = atoi(word());
+    step->b = atoi(word());
+    step->c = atoi(word());
   } else if (strcmp(kind, "exchange") == 0) {
     step->carry_out = do_exchange;
-    step->closings = (uint32_t)number();
+    step->closings = (uint32_t)atoi(word());
     step->abort = atoll(word());
     step->first = (uint32_t)strtoul(word(), NULL, 10);
     step->last = (uint32_t)strtoul(word(), NULL, 10);
@@ -308,6 +300,7 @@ int main(void) {
   char* line = NULL;
   size_t room = 0;
   struct Script* reading = NULL;
+  for (int i = 0; i < SLOTS; i++) slots[i] = -1;
   own_netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
   setvbuf(stdout, NULL, _IOLBF, 0);
   while (getline(&line, &room, stdin) > 0) {

@@ -170,13 +170,16 @@ const measure = async (setting: Setting, ipMasq: boolean): Promise<Findings> => 
     // A host has other containers: the bridge is up, the tables are there.
     await new Ours(standing, syncHost, conf).run('ADD')
     const sync = new Ours(synchronous, syncHost, conf)
-    const start = recorder.take()
-    for (let i = 0; i < WARM_UP / 2; i++) await record(recorder, sync)
+    const before = [...recorder.take().steps]
+    for (let i = 0; i < WARM_UP / 2; i++) {
+      const { ADD, DEL } = await record(recorder, sync)
+      before.push(...ADD.steps, ...DEL.steps)
+    }
     const recorded = await record(recorder, sync)
     const slots = new Map<number, number>()
     const container = pathOf(floorNetns)
     helper.tell([
-      ...script('OPEN', opening(start.steps), container, slots),
+      ...script('OPEN', opening(before), container, slots),
       ...(['ADD', 'DEL'] as const).flatMap((verb) => script(verb, recorded[verb].steps, container, slots)),
     ])
     await helper.ask('run OPEN')

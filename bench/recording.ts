@@ -2,19 +2,16 @@
  * What an operation does to the kernel, as the addon is told it: namespaces entered, sockets, datagrams and their
  * answers, sysctls. Files of other kinds (reservations, locks) are not recorded.
  */
-import { constants } from 'node:fs'
 import {
   type Binding,
   binding,
   type Descriptor,
+  type SysctlSpec,
   type SystemError,
   type TransactOptions,
 } from '../native/binding.ts'
-import { Netns, type SysctlWrite } from '../netlink/netns.ts'
 
-const { O_DIRECTORY } = constants
 const AF_NETLINK = 16
-const SYSCTLS = '/proc/sys/'
 
 /** Descriptors go by numbers of their own: slots. */
 export type Step =
@@ -28,7 +25,6 @@ export type Step =
       readonly type: number
       readonly protocol: number
     }
-  | { readonly kind: 'directory'; readonly slot: number; readonly path: string }
   | {
       readonly kind: 'option'
       readonly slot: number
@@ -37,7 +33,7 @@ export type Step =
       readonly value: number
     }
   | Exchange
-  | { readonly kind: 'sysctl'; readonly slot: number | null; readonly path: string; readonly value: string }
+  | { readonly kind: 'sysctl'; readonly path: string; readonly value: string | null }
   | { readonly kind: 'close'; readonly slot: number }
 
 /** One datagram, and the answers to it. */
@@ -61,12 +57,12 @@ export interface Recording {
 /** Records, from its making to {@link close}, whatever this process does through the addon. */
 export class Recorder {
   readonly #native: Binding
-  readonly #original: Pick<Binding, 'open' | 'openInNetns' | 'setsockopt' | 'transact' | 'transactSync'>
-  readonly #writeSysctls = Netns.prototype.writeSysctls
+  readonly #original: Pick<
+    Binding,
+    'open' | 'openInNetns' | 'setsockopt' | 'sysctls' | 'transact' | 'transactSync'
+  >
   readonly #slots = new WeakMap<Descriptor, number>()
   readonly #protocols = new WeakMap<Descriptor, number>()
-  /** The directories of sysctls that were opened in a namespace, by that namespace and their paths. */
-  readonly #directories = new WeakMap<Descriptor, Map<string, number>>()
   readonly #isContainer: (path: string) => boolean
   #steps: Step[] = []
   #times: number[] = []
@@ -76,8 +72,8 @@ export class Recorder {
   constructor(isContainer: (path: string) => boolean) {
     this.#isContainer = isContainer
     this.#native = binding()
-    const { open, openInNetns, setsockopt, transact, transactSync } = this.#native
-    this.#original = { open, openInNetns, setsockopt, transact, transactSync }
+    const { open, openInNetns, setsockopt, sysctls, transact, transactSync } = this.#native
+    this.#original = { open, openInNetns, setsockopt, sysctls, transact, transactSync }
     this.#native.open = (path, flags, mode) => this.#open(path, flags, mode)
     this.#native.openInNetns = (netns, specs) => this.#openInNetns(netns, specs)
     this.#native.setsockopt = (socket, level, name, value) => {
@@ -100,10 +96,7 @@ export class Recorder {
       this.#steps.push(this.#exchange(socket, datagram, options, received))
       return received
     }
-    const recorder = this
-    Netns.prototype.writeSysctls = function (writes) {
-      return recorder.#sysctls(this, writes)
-    }
+    this.#native.sysctls = (netns, sysctls) => this.#sysctls(netns, sysctls)
   }
 
   /** What was recorded since the last time. */
@@ -116,7 +109,6 @@ export class Recorder {
 
   close(): void {
     Object.assign(this.#native, this.#original)
-    Netns.prototype.writeSysctls = this.#writeSysctls
   }
 
   #measure<T>(work: () => T, record: (result: T) => Step[]): T {
@@ -157,21 +149,12 @@ export class Recorder {
         const steps = opened.flatMap((descriptor, i): Step[] => {
           const spec = specs[i]!
           if (descriptor instanceof Error) return []
-          if ('path' in spec) {
-            if (!netns || !spec.path.startsWith(SYSCTLS) || !(spec.flags & O_DIRECTORY)) return []
-            const slot = this.#number(descriptor)
-            const directories = this.#directories.get(netns) ?? new Map<string, number>()
-            this.#directories.set(netns, directories.set(spec.path, slot))
-            return [{ kind: 'directory', slot, path: spec.path }]
-          }
-          if (spec.domain !== AF_NETLINK) return []
+          if ('path' in spec || spec.domain !== AF_NETLINK) return []
           this.#protocols.set(descriptor, spec.protocol)
           return [{ kind: 'socket', slot: this.#number(descriptor), ...spec }]
         })
         if (steps.length === 0 || !netns) return steps
-        const slot = this.#slots.get(netns)
-        if (slot === undefined) throw new Error('entered a namespace that is no container')
-        return [{ kind: 'enter', slot }, ...steps, { kind: 'leave' }]
+        return [{ kind: 'enter', slot: this.#container(netns) }, ...steps, { kind: 'leave' }]
       },
     )
   }
@@ -189,20 +172,22 @@ export class Recorder {
     return { kind: 'exchange', slot, protocol, datagram: datagram.slice(), options, received }
   }
 
-  #sysctls(netns: Netns, writes: readonly SysctlWrite[]): (Error | null)[] {
+  #sysctls(netns: Descriptor | null, sysctls: readonly SysctlSpec[]): (string | SystemError)[] {
     return this.#measure(
-      () => this.#writeSysctls.call(netns, writes),
-      (outcomes) =>
-        writes.flatMap(({ name, value }, i): Step[] => {
-          if (outcomes[i]) return []
-          const path = `${SYSCTLS}${name}`
-          const { descriptor } = netns
-          if (!descriptor) return [{ kind: 'sysctl', slot: null, path, value }]
-          for (const [directory, slot] of this.#directories.get(descriptor) ?? [])
-            if (path.startsWith(`${directory}/`))
-              return [{ kind: 'sysctl', slot, path: path.slice(directory.length + 1), value }]
-          throw new Error(`${name} of a container without a directory that was opened there`)
-        }),
+      () => this.#original.sysctls(netns, sysctls),
+      (outcomes) => {
+        const steps = sysctls.flatMap(({ path, value }, i): Step[] =>
+          outcomes[i] instanceof Error ? [] : [{ kind: 'sysctl', path, value: value ?? null }],
+        )
+        if (steps.length === 0 || !netns) return steps
+        return [{ kind: 'enter', slot: this.#container(netns) }, ...steps, { kind: 'leave' }]
+      },
     )
+  }
+
+  #container(netns: Descriptor): number {
+    const slot = this.#slots.get(netns)
+    if (slot === undefined) throw new Error('entered a namespace that is no container')
+    return slot
   }
 }

@@ -152,8 +152,7 @@ class Marks {
 const line = (step: Step, marks: Marks): string => {
   switch (step.kind) {
     case 'container':
-    case 'directory':
-      return `${step.kind} ${step.slot} ${step.path}`
+      return `container ${step.slot} ${step.path}`
     case 'enter':
     case 'close':
       return `${step.kind} ${step.slot}`
@@ -164,7 +163,7 @@ const line = (step: Step, marks: Marks): string => {
     case 'option':
       return `option ${step.slot} ${step.level} ${step.name} ${step.value}`
     case 'sysctl':
-      return `sysctl ${step.slot ?? '-'} ${step.path} ${step.value}`
+      return `sysctl ${step.path}${step.value === null ? '' : ` ${step.value}`}`
     case 'exchange': {
       const { firstSeq, lastSeq, expected, abortSeq } = step.options
       const hex = Buffer.from(step.datagram).toString('hex')
@@ -188,7 +187,7 @@ export const script = (
     return slots.size - 1
   }
   const lines = steps.map((step) => {
-    const numbered = 'slot' in step && step.slot !== null ? { ...step, slot: renumber(step.slot) } : step
+    const numbered = 'slot' in step ? { ...step, slot: renumber(step.slot) } : step
     return line(numbered.kind === 'container' ? { ...numbered, path: container } : numbered, marks)
   })
   return [`script ${name}`, ...lines, 'end']

@@ -38,6 +38,12 @@ export type OpenSpec =
   /** `open(path, flags)`; O_CLOEXEC is added. `/proc/sys/net/...` is resolved for the namespace. */
   | { readonly path: string; readonly flags: number }
 
+/** A file below /proc/sys to read, and to write where there is a `value`. */
+export interface SysctlSpec {
+  readonly path: string
+  readonly value?: string | undefined
+}
+
 /** Where a batch of netlink requests begins and ends, so that its replies can be told from anything else. */
 export interface TransactOptions {
   /** Sequence number of the datagram's first message. */
@@ -79,9 +85,14 @@ export interface Watch {
 
 /** The addon's functions. `netns` null means the namespace the process is in. */
 export interface Binding {
-  /** Opens each spec, in order, in one short-lived thread that has entered `netns`; each result is a Descriptor
-   * or the SystemError of that one spec. Throws only where the namespace itself can't be entered. */
+  /** Opens each spec, in order, in `netns`; each result is a Descriptor or the SystemError of that one spec. Throws only
+   * where the namespace itself can't be entered. The calling thread is back in its own namespace afterwards; where it
+   * could not be brought back, the process is ended. */
   openInNetns(netns: Descriptor | null, specs: readonly OpenSpec[]): (Descriptor | SystemError)[]
+  /** Reads each file below /proc/sys, in order, in `netns`, and writes those that have another `value` than the one that
+   * was asked for; each result is what the file had before, without its final newline, or the SystemError of that one.
+   * Otherwise as {@link openInNetns}. */
+  sysctls(netns: Descriptor | null, sysctls: readonly SysctlSpec[]): (string | SystemError)[]
   /** A new anonymous namespace. Its loopback is down. */
   createNetns(): Descriptor
   /** A new namespace bound to `path`, as `ip netns add` does it: the parent directory is made and becomes a shared

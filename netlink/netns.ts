@@ -1,27 +1,8 @@
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  openSync,
-  readFileSync,
-  readSync,
-  statfsSync,
-  statSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, statfsSync } from 'node:fs'
 import { binding, type Descriptor, type OpenSpec, type SystemError } from '../native/binding.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
 
-const { O_DIRECTORY, O_NONBLOCK, O_RDONLY, O_RDWR } = constants
-/**
- * `/proc/sys/net` is one directory for all; what differs by namespace begins below it, and is found by the namespace of
- * the thread that opens it. This part is kept open: IPv6 settings are the ones that netlink can't write.
- */
-const sysctlFamilies = ['ipv6']
-const sysctlDirectories = sysctlFamilies.map((family) => ({
-  path: `/proc/sys/net/${family}`,
-  flags: O_DIRECTORY,
-}))
+const { O_NONBLOCK } = constants
 const AF_NETLINK = 16
 const SOCK_RAW = 3
 const SOL_NETLINK = 270
@@ -46,17 +27,21 @@ const isDescriptor = (opened: Descriptor | SystemError): opened is Descriptor =>
 /** Native-endian 4 bytes of `value`, for socket options. */
 const int = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer)
 
+const on = int(1)
+const features = [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK]
+/** Limits, not allocations. */
+const buffers = [
+  [SO_SNDBUFFORCE, int(16 << 20)],
+  [SO_RCVBUFFORCE, int(32 << 20)],
+] as const
+
 const prepare = (socket: Descriptor): Descriptor => {
   const native = binding()
-  for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK])
-    native.setsockopt(socket, SOL_NETLINK, option, int(1))
-  // Limits, not allocations. Without CAP_NET_ADMIN the defaults have to do: listing works with them.
-  for (const [option, size] of [
-    [SO_SNDBUFFORCE, 16 << 20],
-    [SO_RCVBUFFORCE, 32 << 20],
-  ] as const)
+  for (const option of features) native.setsockopt(socket, SOL_NETLINK, option, on)
+  // Without CAP_NET_ADMIN the defaults have to do: listing works with them.
+  for (const [option, size] of buffers)
     try {
-      native.setsockopt(socket, SOL_SOCKET, option, int(size))
+      native.setsockopt(socket, SOL_SOCKET, option, size)
     } catch (error) {
       if ((error as SystemError).code !== 'EPERM') throw error
     }
@@ -75,6 +60,14 @@ export interface SysctlWrite {
   readonly value: string
 }
 
+/** Whatever is outside `net/` is the machine's, not a namespace's. */
+const sysctlPath = (name: string): string => {
+  const parts = name.split('/')
+  if (!/^net(\/[^/\0]+)+$/.test(name) || parts.includes('.') || parts.includes('..'))
+    throw new RangeError(`${JSON.stringify(name)} is not the name of a sysctl below net/`)
+  return `/proc/sys/${name}`
+}
+
 /** flock(2): LOCK_SH and LOCK_EX. */
 const lockModes = { shared: 1, exclusive: 2 } as const
 export type LockMode = keyof typeof lockModes
@@ -91,14 +84,12 @@ export interface NetnsLock {
 }
 
 /**
- * A network namespace. No thread of the program ever moves into it: sockets and sysctl files are opened in it by a
- * short-lived thread of the addon, and stay in it for life.
+ * A network namespace. The program stays where it is: the addon goes there to open a socket or a file, which stays in
+ * the namespace for life, or to read and write settings, and is back before anything else runs.
  */
 export class Netns {
   readonly #descriptor: Descriptor | null
   #identity: string | undefined
-  /** `/proc/sys/net/ipv6` of a namespace that is not the program's own, by `ipv6`, where it can be used. */
-  #sysctls: ReadonlyMap<string, Descriptor> | undefined
 
   private constructor(descriptor: Descriptor | null) {
     this.#descriptor = descriptor
@@ -149,7 +140,6 @@ export class Netns {
 
   /** Safe to repeat. */
   close(): void {
-    for (const directory of this.#sysctls?.values() ?? []) directory.close()
     this.#descriptor?.close()
   }
   [Symbol.dispose](): void {
@@ -180,7 +170,7 @@ export class Netns {
     return this.identity === other.identity
   }
 
-  /** Opens sockets or files in the namespace, all by one short-lived thread; an error stands in its place. */
+  /** Opens sockets or files in the namespace; an error stands in its place. */
   openAll(specs: readonly OpenSpec[]): (Descriptor | SystemError)[] {
     return binding().openInNetns(this.#descriptor, specs)
   }
@@ -195,13 +185,11 @@ export class Netns {
 
   /** A netlink connection in the namespace: NETLINK_ROUTE unless `protocol` says otherwise. @throws SystemError */
   connect(options: ConnectionOptions & { readonly protocol?: number | undefined } = {}): Connection {
-    const spec = { domain: AF_NETLINK, type: SOCK_RAW, protocol: options.protocol ?? NETLINK_ROUTE }
-    // The sysctl directory is wanted sooner or later, and a thread is in the namespace just now.
-    const [socket, ...directories] = this.openAll(
-      this.#descriptor && !this.#sysctls ? [spec, ...sysctlDirectories] : [spec],
-    )
-    if (directories.length > 0) this.#keepSysctls(directories)
-    if (!socket || !isDescriptor(socket)) throw socket ?? new Error('the addon opened nothing')
+    const socket = this.open({
+      domain: AF_NETLINK,
+      type: SOCK_RAW,
+      protocol: options.protocol ?? NETLINK_ROUTE,
+    })
     try {
       return new Connection(prepare(socket), options)
     } catch (error) {
@@ -211,74 +199,25 @@ export class Netns {
   }
 
   /**
-   * A directory opened in the namespace shows that namespace's settings to whoever looks through it, so that a thread has
-   * to enter the namespace only once. Unless it is the very one that everybody has: then it shows those of the looker.
-   */
-  #keepSysctls(opened: readonly (Descriptor | SystemError)[]): ReadonlyMap<string, Descriptor> {
-    const usable = new Map<string, Descriptor>()
-    for (const [i, directory] of opened.entries()) {
-      if (!isDescriptor(directory)) continue
-      const own = statSync(sysctlDirectories[i]!.path, { bigint: true, throwIfNoEntry: false })
-      const there = fstatSync(directory.fd, { bigint: true })
-      if (own && own.dev === there.dev && own.ino === there.ino) directory.close()
-      else usable.set(sysctlFamilies[i]!, directory)
-    }
-    this.#sysctls = usable
-    return usable
-  }
-
-  /** Opens a sysctl: through a directory that is open, or else by a thread in the namespace. */
-  #openSysctl(name: string, flags: number): { readonly fd: number; close(): void } {
-    const parts = name.split('/')
-    if (!/^net(\/[^/\0]+)+$/.test(name) || parts.includes('.') || parts.includes('..'))
-      throw new RangeError(`${JSON.stringify(name)} is not the name of a sysctl below net/`)
-    const [, family = '', ...rest] = parts
-    const sysctls = this.#descriptor
-      ? (this.#sysctls ?? this.#keepSysctls(this.openAll(sysctlDirectories)))
-      : undefined
-    const directory = sysctls?.get(family)
-    if (this.#descriptor && !directory) return this.open({ path: `/proc/sys/${name}`, flags })
-    const fd = openSync(
-      directory ? `/proc/self/fd/${directory.fd}/${rest.join('/')}` : `/proc/sys/${name}`,
-      flags,
-    )
-    return { fd, close: () => closeSync(fd) }
-  }
-
-  /**
    * Reads a sysctl as the namespace has it, without its final newline. `name` is as in {@link SysctlWrite}.
    * Equivalent: `ip netns exec NS sysctl -n NAME`.
-   * @throws SystemError (ENOENT: no such interface or setting)
+   * @throws SystemError (ENOENT: no such interface or setting); RangeError for a name that is none
    */
   readSysctl(name: string): string {
-    const file = this.#openSysctl(name, O_RDONLY)
-    try {
-      return readFileSync(file.fd, 'latin1').replace(/\n$/, '')
-    } finally {
-      file.close()
-    }
+    const [value] = binding().sysctls(this.#descriptor, [{ path: sysctlPath(name) }])
+    if (typeof value !== 'string') throw value ?? new Error('the addon read nothing')
+    return value
   }
 
   /**
    * Writes those of the sysctls that have another value, in order. Some of them take the kernel's network lock even
    * where nothing changes. Equivalent: `ip netns exec NS sysctl -w NAME=VALUE`.
-   * @returns one entry each: null, or the SystemError it met
+   * @returns one entry each: the value that was there before, or the SystemError it met
+   * @throws RangeError for a name that is none, before anything is written
    */
-  writeSysctls(writes: readonly SysctlWrite[]): (Error | null)[] {
-    return writes.map(({ name, value }) => {
-      let file: { readonly fd: number; close(): void } | undefined
-      try {
-        file = this.#openSysctl(name, O_RDWR)
-        const buffer = Buffer.alloc(256)
-        const present = buffer.toString('latin1', 0, readSync(file.fd, buffer, 0, buffer.length, 0))
-        if (present !== `${value}\n`) writeSync(file.fd, value, 0)
-        return null
-      } catch (error) {
-        return error as Error
-      } finally {
-        file?.close()
-      }
-    })
+  writeSysctls(writes: readonly SysctlWrite[]): (string | SystemError)[] {
+    const specs = writes.map(({ name, value }) => ({ path: sysctlPath(name), value }))
+    return binding().sysctls(this.#descriptor, specs)
   }
 
   /** The namespace opened once more: flock(2) locks belong to an open file, and everybody needs one of their own. */

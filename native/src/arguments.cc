@@ -51,15 +51,25 @@ int64_t Arguments::Milliseconds(napi_value value, const char* what) {
 
 std::string Arguments::Path(napi_value value, const char* what) {
   std::string path;
-  size_t length = 0;
-  if (TypeOf(value) == napi_string &&
-      napi_get_value_string_utf8(env(), value, nullptr, 0, &length) == napi_ok) {
-    path.resize(length);
-    napi_get_value_string_utf8(env(), value, path.data(), length + 1, &length);
-    if (length > 0 && path.find('\0') == std::string::npos) return path;
-  }
+  if (ReadString(value, &path) && !path.empty() && path.find('\0') == std::string::npos) return path;
   Refuse(what, "a path: a string that is not empty and has no NUL");
   return {};
+}
+
+std::string Arguments::Text(napi_value value, const char* what) {
+  std::string text;
+  if (!ReadString(value, &text)) Refuse(what, "a string");
+  return text;
+}
+
+bool Arguments::ReadString(napi_value value, std::string* text) const {
+  size_t length = 0;
+  if (TypeOf(value) != napi_string ||
+      napi_get_value_string_utf8(env(), value, nullptr, 0, &length) != napi_ok) {
+    return false;
+  }
+  text->resize(length);
+  return napi_get_value_string_utf8(env(), value, text->data(), length + 1, &length) == napi_ok;
 }
 
 std::span<uint8_t> Arguments::Bytes(napi_value value, const char* what) {

@@ -31,6 +31,7 @@ class Arguments {
   // Milliseconds, fractions allowed, in nanoseconds.
   int64_t Milliseconds(napi_value value, const char* what);
   std::string Path(napi_value value, const char* what);
+  std::string Text(napi_value value, const char* what);
   // Points into the JavaScript buffer: good until JavaScript runs again.
   std::span<uint8_t> Bytes(napi_value value, const char* what);
   // An object without properties after a failure.
@@ -55,6 +56,8 @@ class Arguments {
   bool IsNullish(napi_value value) const;
 
  private:
+  bool ReadString(napi_value value, std::string* text) const;
+
   const Napi::CallbackInfo& info_;
   const char* function_;
   bool failed_ = false;

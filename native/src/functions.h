@@ -7,6 +7,7 @@ namespace linkwright {
 
 // netns.cc
 Napi::Value OpenInNetns(const Napi::CallbackInfo& info);
+Napi::Value Sysctls(const Napi::CallbackInfo& info);
 Napi::Value CreateNetns(const Napi::CallbackInfo& info);
 Napi::Value CreateNamedNetns(const Napi::CallbackInfo& info);
 Napi::Value DeleteNamedNetns(const Napi::CallbackInfo& info);

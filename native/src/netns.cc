@@ -1,5 +1,5 @@
-// Network namespaces. Only threads made here, and gone when a function returns, ever enter or leave one: the main
-// thread and libuv's pool stay where the process began.
+// Network namespaces. A function that works in another namespace takes the calling thread there and back before it
+// returns: no JavaScript runs in between, and no other thread is moved.
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sched.h>
@@ -20,6 +20,37 @@ namespace {
 
 // Linux 3.17. /proc/self/ns/net would be the namespace of the process's first thread.
 constexpr const char* kThreadNetns = "/proc/thread-self/ns/net";
+
+// How often a thread that can't get back to its namespace tries again, a millisecond apart.
+constexpr int kReturnAttempts = 1000;
+
+// setns needs memory for a few pointers, which may be short for a moment. A process that goes on in a namespace where
+// it does not belong would do its next work, as root, to somebody else's network: it is better ended.
+void ReturnTo(int netns) {
+  for (int attempt = 0; attempt < kReturnAttempts; attempt++) {
+    if (setns(netns, CLONE_NEWNET) == 0) return;
+    usleep(1000);
+  }
+  napi_fatal_error("linkwright", NAPI_AUTO_LENGTH, "setns: the way back to the own network namespace is barred",
+                   NAPI_AUTO_LENGTH);
+}
+
+// Runs `work` (which returns a Failure) in the namespace. A new thread would cost 0.1 ms and more on a busy machine,
+// twenty times what it is to go there and back. It is used where this thread could not come back: in a process whose
+// own namespace belongs to another user namespace, which the first setns tells.
+template <typename Work>
+Failure RunInNetns(int netns, Work& work) {
+  const auto enter_and_work = [&]() -> Failure {
+    if (setns(netns, CLONE_NEWNET) < 0) return LastFailure("setns");
+    return work();
+  };
+  const UniqueFd own(open(kThreadNetns, O_RDONLY | O_CLOEXEC));
+  if (!own.valid() || setns(own.get(), CLONE_NEWNET) < 0) return RunInThread(enter_and_work);
+  if (setns(netns, CLONE_NEWNET) < 0) return LastFailure("setns");
+  const Failure failure = work();
+  ReturnTo(own.get());
+  return failure;
+}
 
 struct OpenSpec {
   bool is_path = false;
@@ -52,6 +83,46 @@ OpenSpec ReadSpec(Arguments& arguments, napi_value value) {
     spec.protocol = arguments.Int(arguments.Property(value, "protocol"), "spec.protocol");
   }
   return spec;
+}
+
+// A setting, below /proc/sys, which shows the settings of the namespace that looks.
+struct Sysctl {
+  static constexpr size_t kMost = 4096;
+
+  std::string path, wanted, present;
+  bool write = false;
+  Failure failure;
+
+  void Run() {
+    failure = Exchange();
+  }
+
+ private:
+  Failure Exchange() {
+    const UniqueFd file(Retry([&] { return open(path.c_str(), (write ? O_RDWR : O_RDONLY) | O_CLOEXEC); }));
+    if (!file.valid()) return LastFailure("open");
+    char text[kMost];
+    ssize_t length = Retry([&] { return read(file.get(), text, sizeof text); });
+    if (length < 0) return LastFailure("read");
+    if (length > 0 && text[length - 1] == '\n') length--;
+    present.assign(text, static_cast<size_t>(length));
+    if (!write || present == wanted) return {};
+    // From the start again: what is written elsewhere is not taken.
+    if (Retry([&] { return pwrite(file.get(), wanted.data(), wanted.size(), 0); }) < 0) return LastFailure("write");
+    return {};
+  }
+};
+
+Sysctl ReadSysctl(Arguments& arguments, napi_value value) {
+  Sysctl sysctl;
+  arguments.Object(value, "sysctl");
+  const napi_value path = arguments.Property(value, "path");
+  const napi_value wanted = arguments.Property(value, "value");
+  if (!arguments.ok()) return sysctl;
+  sysctl.path = arguments.Path(path, "sysctl.path");
+  sysctl.write = arguments.TypeOf(wanted) != napi_undefined;
+  if (sysctl.write) sysctl.wanted = arguments.Text(wanted, "sysctl.value");
+  return sysctl;
 }
 
 // Leaves the calling thread in a new namespace and opens that.
@@ -120,11 +191,10 @@ Napi::Value OpenInNetns(const Napi::CallbackInfo& info) {
   if (!arguments.ok()) return {};
 
   const auto work = [&]() -> Failure {
-    if (elsewhere && setns(netns, CLONE_NEWNET) < 0) return LastFailure("setns");
     for (OpenSpec& spec : specs) spec.Run();
     return {};
   };
-  if (const Failure failure = elsewhere ? RunInThread(work) : work()) return arguments.Throw(failure);
+  if (const Failure failure = elsewhere ? RunInNetns(netns, work) : work()) return arguments.Throw(failure);
 
   napi_value result = nullptr;
   napi_create_array_with_length(env, specs.size(), &result);
@@ -133,6 +203,33 @@ Napi::Value OpenInNetns(const Napi::CallbackInfo& info) {
     napi_set_element(env, result, index,
                      spec.failure ? MakeSystemError(env, spec.failure)
                                   : Environment::Of(env).NewDescriptor(std::move(spec.fd)));
+  }
+  return arguments.Return(result);
+}
+
+Napi::Value Sysctls(const Napi::CallbackInfo& info) {
+  Arguments arguments(info, "sysctls");
+  const napi_env env = info.Env();
+  std::vector<Sysctl> sysctls;
+  for (napi_value value : arguments.List(arguments[1], "sysctls")) sysctls.push_back(ReadSysctl(arguments, value));
+  const bool elsewhere = arguments.TypeOf(arguments[0]) != napi_null;
+  const int netns = elsewhere ? arguments.DescriptorOf(arguments[0], "netns").fd() : -1;
+  if (!arguments.ok()) return {};
+
+  const auto work = [&]() -> Failure {
+    for (Sysctl& sysctl : sysctls) sysctl.Run();
+    return {};
+  };
+  if (const Failure failure = elsewhere ? RunInNetns(netns, work) : work()) return arguments.Throw(failure);
+
+  napi_value result = nullptr;
+  napi_create_array_with_length(env, sysctls.size(), &result);
+  for (uint32_t index = 0; index < sysctls.size(); index++) {
+    const Sysctl& sysctl = sysctls[index];
+    napi_value outcome = nullptr;
+    if (sysctl.failure) outcome = MakeSystemError(env, sysctl.failure);
+    else napi_create_string_latin1(env, sysctl.present.data(), sysctl.present.size(), &outcome);
+    napi_set_element(env, result, index, outcome);
   }
   return arguments.Return(result);
 }

@@ -16,7 +16,7 @@ import {
   route,
 } from '../../netlink/index.ts'
 import { containerNetns } from './netns.ts'
-import { preferSysctls, restoreSysctl } from './sysctl.ts'
+import { giveBack, preferSysctls } from './sysctl.ts'
 
 export interface Configuration {
   /** Index and name of the interface in the container. */
@@ -103,18 +103,19 @@ export const prepareIpv6 = (
   const netns = containerNetns(attachment)
   const own = `net/ipv6/conf/${name}`
   if (ips.some(({ address: one }) => familyOf(one) === 6)) {
-    const loopback = 'net/ipv6/conf/lo/disable_ipv6'
     const writes = [
-      { name: loopback, value: '0' },
+      { name: 'net/ipv6/conf/lo/disable_ipv6', value: '0' },
       { name: `${own}/disable_ipv6`, value: '0' },
       { name: `${own}/keep_addr_on_down`, value: '1' },
     ]
-    undo.push('give lo its IPv6 setting back', restoreSysctl(netns, loopback))
-    for (const [i, error] of netns.writeSysctls(writes).entries())
-      if (error)
+    const [loopback, ...others] = netns.writeSysctls(writes)
+    if (typeof loopback === 'string' && loopback !== '0')
+      undo.push('give lo its IPv6 setting back', giveBack(netns, writes[0]!.name, loopback))
+    for (const [i, outcome] of [loopback, ...others].entries())
+      if (outcome instanceof Error)
         throw new Error(
-          `an IPv6 address was assigned, but IPv6 can not be enabled: ${writes[i]!.name}: ${error.message}`,
-          { cause: error },
+          `an IPv6 address was assigned, but IPv6 can not be enabled: ${writes[i]!.name}: ${outcome.message}`,
+          { cause: outcome },
         )
   }
   preferSysctls(netns, log, [

@@ -9,9 +9,11 @@ const sysctlOf = { 4: 'net/ipv4/ip_forward', 6: 'net/ipv6/conf/all/forwarding' }
  */
 export const enableForwarding = (host: Netns, families: Iterable<4 | 6>): void => {
   const writes = [...new Set(families)].map((family) => ({ name: sysctlOf[family], value: '1' }))
-  for (const [i, error] of host.writeSysctls(writes).entries())
-    if (error)
-      throw new Error(`could not enable forwarding: ${writes[i]!.name}: ${error.message}`, { cause: error })
+  for (const [i, outcome] of host.writeSysctls(writes).entries())
+    if (outcome instanceof Error)
+      throw new Error(`could not enable forwarding: ${writes[i]!.name}: ${outcome.message}`, {
+        cause: outcome,
+      })
 }
 
 /** The families among `families` that the host does not forward. */

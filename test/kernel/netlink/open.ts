@@ -20,8 +20,8 @@ export const place = async ({ ipv6 = false } = {}): Promise<Place> => {
   })
   await conn.run(link.get('lo'))
   if (!ipv6) {
-    const [error] = netns.writeSysctls([{ name: 'net/ipv6/conf/default/disable_ipv6', value: '1' }])
-    if (error) throw error
+    const [outcome] = netns.writeSysctls([{ name: 'net/ipv6/conf/default/disable_ipv6', value: '1' }])
+    if (outcome instanceof Error) throw outcome
   }
   return { space: own, netns, conn }
 }

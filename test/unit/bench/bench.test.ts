@@ -106,7 +106,7 @@ describe('the script of a recording', () => {
         { kind: 'container', slot: 40, path: '/run/netns/recorded' },
         { kind: 'enter', slot: 40 },
         { kind: 'leave' },
-        { kind: 'sysctl', slot: null, path: '/proc/sys/net/ipv4/ip_forward', value: '1' },
+        { kind: 'sysctl', path: '/proc/sys/net/ipv4/ip_forward', value: '1' },
         exchange(NETLINK_ROUTE, [link.get('eth0')], refused),
       ],
       '/run/netns/floor',
@@ -117,7 +117,7 @@ describe('the script of a recording', () => {
       'container 0 /run/netns/floor',
       'enter 0',
       'leave',
-      'sysctl - /proc/sys/net/ipv4/ip_forward 1',
+      'sysctl /proc/sys/net/ipv4/ip_forward 1',
     ])
     expect(lines[5]).toMatch(/^exchange 1 1 -1 5 5 [0-9a-f]+ 5=2$/)
     expect(lines[6]).toBe('end')

@@ -55,6 +55,28 @@ const cases = () => {
   const transact = { args: [descriptor, bytes, options], bad: [foreign, notBytes, badOptions] }
   const flock = { args: [descriptor, 2], bad: [foreign, [...notInt, 0, 3, 4, 6]] }
   const table: Partial<Record<keyof Binding, { args: unknown[]; bad: unknown[][] }>> = {
+    sysctls: {
+      args: [null, [{ path: '/proc/sys/net/core/somaxconn' }]],
+      bad: [
+        foreign.filter((value) => value !== null),
+        [
+          undefined,
+          null,
+          {},
+          'sysctls',
+          new Array(1),
+          [undefined],
+          [null],
+          [7],
+          [{}],
+          [{ path: 7 }],
+          [{ path: '' }],
+          [{ path: 'a\0b' }],
+          [{ path: '/proc/sys/net/core/somaxconn', value: 7 }],
+          [{ path: '/proc/sys/net/core/somaxconn', value: null }],
+        ],
+      ],
+    },
     openInNetns: {
       args: [null, [{ path: '/dev/null', flags: 0 }]],
       bad: [
