@@ -1,4 +1,4 @@
-import { NetlinkError } from '../netlink/error.ts'
+import { NetlinkError, SocketError } from '../netlink/error.ts'
 
 /** Error codes of the CNI spec (section "Error", and 8 and 999 as the Go plugins use them). */
 export const codes = {
@@ -30,7 +30,7 @@ const modules: Readonly<Record<string, string>> = { vlan: '8021q' }
 
 /** What to do about a refusal of the kernel that does not say so itself. */
 const advice = (error: unknown): string | undefined => {
-  if (!(error instanceof NetlinkError)) return undefined
+  if (!(error instanceof NetlinkError || error instanceof SocketError)) return undefined
   if (error.code === 'EPERM') return 'CAP_NET_ADMIN is needed: run as root'
   const kind = /^add link .*\(([\w-]+)\)$/.exec(error.op)?.[1]
   if (error.code !== 'EOPNOTSUPP' || kind === undefined) return undefined

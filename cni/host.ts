@@ -1,4 +1,5 @@
 import type { Connection } from '../netlink/connection.ts'
+import { during } from '../netlink/error.ts'
 import { NETLINK_NETFILTER, Netns } from '../netlink/netns.ts'
 import type { Host } from './session.ts'
 
@@ -17,9 +18,13 @@ export const openHost = (options: Host): OpenHost => {
   const netns = options.hostNetns ?? Netns.current()
   const opened: Connection[] = []
   const connect = (protocol?: number): Connection => {
-    const connection = netns.connect({ protocol, sync: options.sync })
-    opened.push(connection)
-    return connection
+    try {
+      const connection = netns.connect({ protocol, sync: options.sync })
+      opened.push(connection)
+      return connection
+    } catch (error) {
+      throw during("open a netlink socket in the host's network namespace", error)
+    }
   }
   let rtnetlink: Connection | undefined
   let nftables: Connection | undefined

@@ -103,7 +103,12 @@ export const serve = async (request: Request): Promise<Reply> => {
       deliver: async (result) => {
         await request.beforeSuccess?.()
         signal?.throwIfAborted()
-        await write(printJson(result))
+        try {
+          await write(printJson(result))
+        } catch (error) {
+          const msg = `error writing the result to stdout: ${(error as Error).message}`
+          throw new CniError({ code: codes.io, msg, cause: error })
+        }
       },
     })
     return { status: 0, stderr: '' }

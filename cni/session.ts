@@ -1,6 +1,6 @@
 /** One operation on one attachment (or network): what its plugins share, opened when first used, closed at the end. */
 import { Connection } from '../netlink/connection.ts'
-import { isErrno } from '../netlink/error.ts'
+import { during, isErrno } from '../netlink/error.ts'
 import { NETLINK_NETFILTER, Netns, NotANamespaceError } from '../netlink/netns.ts'
 import { CniError, codes } from './error.ts'
 import type { Exec } from './exec.ts'
@@ -59,13 +59,13 @@ export class Session {
   readonly undo = new UndoStack()
   readonly log: Logger
   readonly clock: Clock
-  readonly signal: AbortSignal
   readonly hostNetns: Netns
   /** The container's namespace; null where there is none (any more). */
   readonly netns: Netns | null
   readonly exec: Exec
   /** Why {@link netns} is null. */
   readonly #whyGone: unknown
+  #signal: AbortSignal | undefined
   #rtnetlink: Connection | undefined
   #nftables: Connection | undefined
   #container: Connection | undefined
@@ -74,8 +74,7 @@ export class Session {
   constructor(host: Host, target: Target, signal?: AbortSignal) {
     this.host = host
     this.target = target
-    // One of its own each: Node takes many listeners on a shared one for a leak.
-    this.signal = signal ?? new AbortController().signal
+    this.#signal = signal
     this.log = host.log ?? silence
     this.clock = host.clock ?? systemClock
     this.hostNetns = host.hostNetns ?? ownNetns
@@ -99,10 +98,17 @@ export class Session {
     }
   }
 
+  /** The caller's, or one that nobody aborts. */
+  get signal(): AbortSignal {
+    // One of its own each: Node takes many listeners on a shared one for a leak.
+    this.#signal ??= new AbortController().signal
+    return this.#signal
+  }
+
   /** Stops what comes next once the caller has given up, unless it is what undoes. @throws CniError */
   readonly guard = (): void => {
-    if (!this.signal.aborted || this.undo.running) return
-    const { reason } = this.signal
+    if (!this.#signal?.aborted || this.undo.running) return
+    const { reason } = this.#signal
     if (reason instanceof CniError) throw reason
     throw new CniError({
       code: codes.internal,
@@ -154,7 +160,12 @@ export class Session {
   }
 
   #connect(netns: Netns, protocol?: number): Connection {
-    return netns.connect({ protocol, sync: this.host.sync, guard: this.guard })
+    const where = netns === this.hostNetns ? "the host's network namespace" : this.target.netnsPath
+    try {
+      return netns.connect({ protocol, sync: this.host.sync, guard: this.guard })
+    } catch (error) {
+      throw during(`open a netlink socket in ${where}`, error)
+    }
   }
 
   /** Closes every handle. An open one would keep the container's namespace alive. */

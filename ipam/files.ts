@@ -1,5 +1,6 @@
 /** Small files, read and written on the spot: each call takes microseconds, less than a trip to the thread pool. */
-import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs'
+import { constants, mkdirSync, readFileSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { getSystemErrorMap } from 'node:util'
 import { CniError, codes } from '../cni/error.ts'
 
@@ -18,17 +19,21 @@ const words: Readonly<Record<string, string>> = {
 
 const isSystemError = (
   error: unknown,
-): error is Error & { errno: number; code: string; syscall?: string; path?: string } =>
+): error is Error & { errno: number; code: string; syscall?: string; path?: string; dest?: string } =>
   error instanceof Error && 'errno' in error && 'code' in error && typeof error.errno === 'number'
 
-/** A failed system call on a file as a CniError of code 5, worded like Go's: `open /x: permission denied`. */
-export const ioError = (error: unknown, path?: string): CniError => {
+/**
+ * A failed system call on a file as a CniError of code 5, worded like Go's: `open /x: permission denied`.
+ * @param path of the file, where the error does not say it
+ */
+export const ioError = (error: unknown, path?: string, details?: string): CniError => {
   if (!isSystemError(error)) return CniError.from(error)
-  const { errno, code, syscall = 'use' } = error
+  const { errno, code, syscall = 'use', dest } = error
   const text = words[code] ?? getSystemErrorMap().get(-Math.abs(errno))?.[1] ?? code
   return new CniError({
     code: codes.io,
-    msg: `${syscall} ${error.path ?? path ?? 'file'}: ${text}`,
+    msg: `${syscall} ${error.path ?? path ?? 'file'}${dest ? ` ${dest}` : ''}: ${text}`,
+    details,
     cause: error,
   })
 }
@@ -39,19 +44,30 @@ export const isGone = (error: unknown): boolean => hasCode(error, 'ENOENT') || h
 export const hasCode = (error: unknown, code: string): boolean =>
   error instanceof Error && 'code' in error && error.code === code
 
-const buffer = Buffer.allocUnsafeSlow(4096)
+/** As a string, so that Node does all of it in one call. A FIFO in the place of a file must not stop us for ever. */
+const read = { encoding: 'utf8', flag: O_RDONLY | O_NONBLOCK } as const
 
 /**
- * The content of a file, of which most are shorter than 100 bytes.
+ * The content of a file.
  * @throws SystemError
  */
-export const readText = (path: string): string => {
-  const file = openSync(path, O_RDONLY | O_NONBLOCK)
+export const readText = (path: string): string => readFileSync(path, read)
+
+/**
+ * Makes a directory with those above it, as `mkdir -p` does. Node's own way to do it answers ENOENT to whatever kept it
+ * from making one of those above.
+ * @param above whether those above are made, too
+ * @throws SystemError of the one that could not be made
+ */
+export const makeDirectory = (path: string, mode: number, above = true): void => {
   try {
-    const length = readSync(file, buffer, 0, buffer.length, 0)
-    return length < buffer.length ? buffer.toString('utf8', 0, length) : readFileSync(path, 'utf8')
-  } finally {
-    closeSync(file)
+    mkdirSync(path, mode)
+  } catch (error) {
+    if (above && hasCode(error, 'ENOENT') && dirname(path) !== path) {
+      makeDirectory(dirname(path), mode)
+      makeDirectory(path, mode, false)
+    } else if (!hasCode(error, 'EEXIST') || !statSync(path, { throwIfNoEntry: false })?.isDirectory())
+      throw error
   }
 }
 

@@ -1,5 +1,5 @@
 import { type Binding, binding, type Descriptor } from '../native/binding.ts'
-import { NetlinkError } from './error.ts'
+import { during, NetlinkError } from './error.ts'
 import { type Decoded, decode, encode, type Outcome } from './exchange.ts'
 import { NLM_F, type Request } from './request.ts'
 
@@ -37,6 +37,10 @@ interface Channel {
   seq: number
   last: Promise<unknown> | undefined
 }
+
+/** @internal The operations of one datagram, in words. */
+export const describe = ([first, ...others]: readonly { readonly op: string }[]): string =>
+  `${first?.op}${others.length > 0 ? ` and ${others.length} more` : ''}`
 
 /**
  * A netlink socket, bound for life to the namespace it was opened in, and the requests that go over it: one datagram
@@ -78,7 +82,7 @@ export class Connection {
   /**
    * Sends one request.
    * @returns what its answer means
-   * @throws NetlinkError when the kernel refuses; SystemError when the socket fails
+   * @throws NetlinkError when the kernel refuses; SocketError when the socket fails
    */
   async run<T>(request: Request<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
@@ -98,7 +102,7 @@ export class Connection {
   /**
    * Sends requests in one datagram (or a few, when there are very many). **Not atomic**: the kernel carries out each
    * on its own and goes on after an error, so look at every outcome and undo what succeeded.
-   * @throws SystemError when the socket fails; RangeError for a dump among several requests
+   * @throws SocketError when the socket fails; RangeError for a dump among several requests
    */
   async batch<const R extends readonly Request<unknown>[]>(requests: R): Promise<Outcomes<R>> {
     if (requests.length > 1 && requests.some(({ flags }) => (flags & NLM_F.dump) === NLM_F.dump))
@@ -116,15 +120,18 @@ export class Connection {
     const seq = this.takeSeq(requests.length)
     const datagram = encode(requests, seq)
     return () =>
-      this.exclusive(async (send) => {
-        const received = await send(datagram, {
-          firstSeq: seq,
-          lastSeq: seq + requests.length - 1,
-          expected: requests.length,
-          abortSeq: -1,
-        })
-        return decode(requests, seq, received)
-      })
+      this.exclusive(
+        () => describe(requests),
+        async (send) => {
+          const received = await send(datagram, {
+            firstSeq: seq,
+            lastSeq: seq + requests.length - 1,
+            expected: requests.length,
+            abortSeq: -1,
+          })
+          return decode(requests, seq, received)
+        },
+      )
   }
 
   /** @internal Sequence numbers for `count` messages. */
@@ -136,8 +143,12 @@ export class Connection {
     return first
   }
 
-  /** @internal Runs `use` when every exchange before it is over, so that one is under way at a time. */
+  /**
+   * @internal Runs `use` when every exchange before it is over, so that one is under way at a time.
+   * @param what what it does, in words, for errors of the socket
+   */
   async exclusive<T>(
+    what: () => string,
     use: (
       send: (
         datagram: Uint8Array,
@@ -156,6 +167,10 @@ export class Connection {
       ),
     )
     channel.last = turn.catch(() => {})
-    return turn
+    try {
+      return await turn
+    } catch (error) {
+      throw during(what(), error)
+    }
   }
 }

@@ -1,4 +1,5 @@
 import { constants } from 'node:os'
+import type { SystemError } from '../native/binding.ts'
 
 /** What a {@link NetlinkError} is made of. */
 export interface NetlinkErrorOptions {
@@ -46,6 +47,31 @@ export class NetlinkError extends Error {
     this.kernelMessage = kernelMessage
   }
 }
+
+/** A system call that failed before the kernel could answer a request, and what the request was to do. */
+export class SocketError extends Error implements SystemError {
+  override readonly name = 'SocketError'
+  /** What was tried, in words: `add link veth0 (veth)`. */
+  readonly op: string
+  readonly errno: number
+  readonly code: string
+  readonly syscall: string
+
+  constructor(op: string, cause: SystemError) {
+    super(`${op}: ${cause.message}`, { cause })
+    this.op = op
+    this.errno = cause.errno
+    this.code = cause.code
+    this.syscall = cause.syscall
+  }
+}
+
+const isSystemError = (error: unknown): error is SystemError =>
+  error instanceof Error && 'syscall' in error && 'errno' in error && 'code' in error
+
+/** A system call's error with what was being tried; any other error, and one that says so already, as it is. */
+export const during = (op: string, error: unknown): unknown =>
+  isSystemError(error) && !(error instanceof SocketError) ? new SocketError(op, error) : error
 
 /** Whether `error` is the kernel's (or a system call's) refusal with one of the codes: `isErrno(e, 'ENODEV')`. */
 export const isErrno = (error: unknown, ...codes: readonly string[]): boolean =>

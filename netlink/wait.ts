@@ -1,7 +1,7 @@
 /** Waiting until a link or its addresses are as they should be: by notifications, never by sleeping. */
 import { type Address, list as listAddresses } from './address.ts'
 import type { Connection } from './connection.ts'
-import { isErrno } from './error.ts'
+import { during, isErrno } from './error.ts'
 import { get, type Link, type LinkRef } from './link.ts'
 import { type MonitorEvent, type MonitorGroup, monitor, type Subscription } from './monitor.ts'
 import { Netns } from './netns.ts'
@@ -46,12 +46,13 @@ interface Wait<T> {
 }
 
 const until = async <T>(where: Netns | Place, wait: Wait<T>, options: WaitOptions): Promise<T> => {
-  const place = where instanceof Netns ? { netns: where } : where
+  const place: Place = where instanceof Netns ? { netns: where } : where
   const { timeout, signal } = options
   signal?.throwIfAborted()
-  const connection = place.connection ?? place.netns.connect({ timeout: Math.max(1, timeout) })
+  let { connection } = place
   let own: Subscription | undefined
   try {
+    connection ??= place.netns.connect({ timeout: Math.max(1, timeout) })
     let state = await wait.look(connection)
     if (wait.holds(state)) return state
     // Not before: `performance` takes a millisecond to load, and mostly there is nothing to wait for.
@@ -74,9 +75,11 @@ const until = async <T>(where: Netns | Place, wait: Wait<T>, options: WaitOption
       state = await wait.look(connection)
       if (wait.holds(state)) return state
     }
+  } catch (error) {
+    throw during(wait.what, error)
   } finally {
     own?.close()
-    if (connection !== place.connection) connection.close()
+    if (connection !== place.connection) connection?.close()
   }
 }
 
@@ -86,7 +89,7 @@ const until = async <T>(where: Netns | Place, wait: Wait<T>, options: WaitOption
  *
  * Put `subscription` into `where`, opened before the change, to save the second look.
  * @returns the link as the predicate accepted it
- * @throws TimeoutError; the signal's reason; NetlinkError and SystemError when the link can't be asked for
+ * @throws TimeoutError; the signal's reason; NetlinkError and SocketError when the link can't be asked for
  */
 export const waitForLink = (
   where: Netns | Place,
@@ -134,7 +137,7 @@ const printAddress = ({ address, flags }: Address): string => {
  * `waitForAddress(netns, index, (all) => !all.some((a) => a.flags.tentative), { timeout: 5000 })`. As
  * {@link waitForLink}.
  * @returns the addresses as the predicate accepted them
- * @throws TimeoutError; the signal's reason; NetlinkError (ENODEV: no such link) and SystemError
+ * @throws TimeoutError; the signal's reason; NetlinkError (ENODEV: no such link) and SocketError
  */
 export const waitForAddress = (
   where: Netns | Place,

@@ -1,12 +1,15 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Logger } from '../../cni/plugin.ts'
-import { ioError, isGone } from '../files.ts'
+import { ioError, isGone, makeDirectory } from '../files.ts'
 import type { Places } from './conf.ts'
 import type { LockTable } from './lock.ts'
 import { LOCK } from './names.ts'
 import { OwnerIndex } from './owner-index.ts'
 import { Reservations } from './reservations.ts'
+
+/** How often the directory is made before an ADD gives up. */
+const CREATE_TRIES = 3
 
 type Work<T> = (reservations: Reservations) => Promise<T>
 
@@ -27,17 +30,21 @@ export class Store {
 
   /** For what adds: makes the directory where it is missing. @throws CniError code 11 or 5 */
   async create<T>(work: Work<T>): Promise<T> {
-    try {
-      return await this.#change(work)
-    } catch (error) {
-      if (!isGone(error)) throw error
-    }
-    try {
-      mkdirSync(this.#places.reservations, { recursive: true, mode: 0o755 })
-      return await this.#change(work)
-    } catch (error) {
-      throw ioError(error)
-    }
+    const { reservations } = this.#places
+    for (let attempt = 1; ; attempt++)
+      try {
+        return await this.#change(work)
+      } catch (error) {
+        if (!isGone(error)) throw error
+        const why = `reservations are kept in ${reservations}`
+        // Once more where somebody removes it as soon as it is made.
+        if (attempt > CREATE_TRIES) throw ioError(error, join(reservations, LOCK), why)
+        try {
+          makeDirectory(reservations, 0o755)
+        } catch (failure) {
+          throw ioError(failure, reservations, why)
+        }
+      }
   }
 
   /** For what removes: nothing to do, and null, where there is no directory. @throws CniError code 11 or 5 */

@@ -6,7 +6,7 @@
  * permission, no memory, another generation, a failing commit) is reported at BEGIN.
  */
 import { Writer } from '../codec/writer.ts'
-import type { Connection } from '../connection.ts'
+import { type Connection, describe } from '../connection.ts'
 import { isErrno, NetlinkError } from '../error.ts'
 import { decode, flagsOf, writeMessage } from '../exchange.ts'
 import { change, type Request } from '../request.ts'
@@ -55,7 +55,7 @@ const batchMarker = (op: string, type: number, generation?: number): Request<voi
 
 /**
  * Carries out operations, all or none. No operations: nothing is sent.
- * @throws TransactionError when the kernel refuses, with every operation it minded; SystemError when the socket fails:
+ * @throws TransactionError when the kernel refuses, with every operation it minded; SocketError when the socket fails:
  * EMSGSIZE for a batch longer than its send buffer (32 MiB with CAP_NET_ADMIN, about 100 000 rules)
  */
 export const transaction = async (
@@ -83,28 +83,31 @@ const send = (
   if (changes.length === 0) return Promise.resolve()
   const begin = batchMarker(op, NFNL_MSG_BATCH_BEGIN, generation)
   const end = batchMarker(op, NFNL_MSG_BATCH_END)
-  return connection.exclusive(async (exchange) => {
-    const first = connection.takeSeq(changes.length + 2)
-    const last = first + changes.length + 1
-    const writer = new Writer()
-    // The markers are not acknowledged: kernels differ in whether they could be.
-    writeMessage(writer, begin, first, 1)
-    for (const [i, request] of changes.entries())
-      writeMessage(writer, request, first + 1 + i, flagsOf(request))
-    writeMessage(writer, end, last, 1)
-    const received = await exchange(writer.finish(), {
-      firstSeq: first,
-      lastSeq: last,
-      expected: changes.length,
-      abortSeq: first,
-    })
-    const silent = new NetlinkError({ op, errno: 0 })
-    const { outcomes } = decode([begin, ...changes, end], first, received, () => silent)
-    const errors = outcomes.flatMap((outcome) =>
-      outcome.ok || outcome.error === silent ? [] : [outcome.error],
-    )
-    if (errors.length > 0) throw new TransactionError(distinct(errors))
-  })
+  return connection.exclusive(
+    () => `${op} (${describe(operations)})`,
+    async (exchange) => {
+      const first = connection.takeSeq(changes.length + 2)
+      const last = first + changes.length + 1
+      const writer = new Writer()
+      // The markers are not acknowledged: kernels differ in whether they could be.
+      writeMessage(writer, begin, first, 1)
+      for (const [i, request] of changes.entries())
+        writeMessage(writer, request, first + 1 + i, flagsOf(request))
+      writeMessage(writer, end, last, 1)
+      const received = await exchange(writer.finish(), {
+        firstSeq: first,
+        lastSeq: last,
+        expected: changes.length,
+        abortSeq: first,
+      })
+      const silent = new NetlinkError({ op, errno: 0 })
+      const { outcomes } = decode([begin, ...changes, end], first, received, () => silent)
+      const errors = outcomes.flatMap((outcome) =>
+        outcome.ok || outcome.error === silent ? [] : [outcome.error],
+      )
+      if (errors.length > 0) throw new TransactionError(distinct(errors))
+    },
+  )
 }
 
 /** An operation of several messages is named once for each error it has. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { CniError } from '../../../cni/error.ts'
-import { NetlinkError } from '../../../netlink/error.ts'
+import { during, NetlinkError } from '../../../netlink/error.ts'
 
 describe('CniError.from', () => {
   it('keeps a CniError', () => {
@@ -27,6 +27,15 @@ describe('CniError.from', () => {
   ])('%s, errno %i: %s', (op, errno, details) => {
     const error = new NetlinkError({ op, errno, kernelMessage: 'words' })
     expect(CniError.from(error)).toMatchObject({ code: 999, msg: error.message, details })
+  })
+
+  it('has the same advice where the socket could not be used', () => {
+    const cause = Object.assign(new Error('socket: EPERM'), { code: 'EPERM', errno: 1, syscall: 'socket' })
+    expect(CniError.from(during('open a netlink socket', cause))).toMatchObject({
+      code: 999,
+      msg: 'open a netlink socket: socket: EPERM',
+      details: 'CAP_NET_ADMIN is needed: run as root',
+    })
   })
 
   it('reads like libcni prints it', () => {

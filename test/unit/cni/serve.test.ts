@@ -223,7 +223,8 @@ describe('the protocol as text', () => {
     expect(answer.status).toBe(1)
     expect(writes).toBe(2)
     expect(answer.journal).toEqual(['fake ADD', 'fake undo'])
-    expect(answer.stderr).toContain('EPIPE: broken pipe')
+    expect(answer.stderr).toContain('"code": 5')
+    expect(answer.stderr).toContain('"msg": "error writing the result to stdout: EPIPE: broken pipe"')
   })
 
   it('takes an ADD back that is stopped just before it is declared a success', async () => {

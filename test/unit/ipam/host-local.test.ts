@@ -3,10 +3,24 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { CniError } from '../../../cni/error.ts'
 import type { JsonObject } from '../../../cni/types.ts'
+import { LockTable } from '../../../ipam/host-local/lock.ts'
 import { createHostLocal } from '../../../ipam/host-local/plugin.ts'
+import { Store } from '../../../ipam/host-local/store.ts'
 import { hostLocal } from '../../../ipam/index.ts'
 import { binding } from '../../../native/binding.ts'
-import { add, addUndoably, check, del, failure, gc, reserved, scratch, status, tree } from './harness.ts'
+import {
+  add,
+  addUndoably,
+  check,
+  del,
+  failure,
+  gc,
+  reserved,
+  scratch,
+  silence,
+  status,
+  tree,
+} from './harness.ts'
 
 /** A configuration of a network in a directory of its own. */
 const setUp = (ipam: JsonObject = { subnet: '10.1.0.0/24' }, rest: JsonObject = {}) => {
@@ -160,6 +174,53 @@ describe('ADD', () => {
     })
     expect((await failure(add(hostLocal, { conf: withFile(dataDir) }))).msg).toMatch(/is a directory$/)
     expect(existsSync(dir)).toBe(false)
+  })
+
+  test('says which directory can not be made, and what for', async () => {
+    const { dataDir, dir, conf } = setUp()
+    const within = (dataDir: string) => ({ ...conf, ipam: { ...(conf.ipam as JsonObject), dataDir } })
+    writeFileSync(join(dataDir, 'file'), '')
+    const below = join(dataDir, 'file', 'sub')
+    expect(await failure(add(hostLocal, { conf: within(below) }))).toMatchObject({
+      code: 5,
+      msg: `mkdir ${below}/net: not a directory`,
+      details: `reservations are kept in ${below}/net`,
+    })
+    writeFileSync(dir, '')
+    expect(await failure(add(hostLocal, { conf }))).toMatchObject({
+      code: 5,
+      msg: `mkdir ${dir}: file exists`,
+      details: `reservations are kept in ${dir}`,
+    })
+    // Not the last one, but the one above it that is the trouble: no process can make anything in there.
+    expect(await failure(add(hostLocal, { conf: within('/proc/none/data') }))).toMatchObject({
+      code: 5,
+      msg: expect.stringMatching(/^mkdir \/proc\/none: /),
+    })
+  })
+
+  test('makes the directory again where it is removed meanwhile, and says so in the end', async () => {
+    const { dataDir, dir } = setUp()
+    const { open, tryFlock, flock } = binding()
+    let left = 2
+    const removing = {
+      tryFlock,
+      flock,
+      open: (...args: Parameters<typeof open>) => {
+        if (left-- > 0) rmSync(dir, { recursive: true, force: true })
+        return open(...args)
+      },
+    }
+    const places = { reservations: dir, index: join(dataDir, 'index') }
+    const create = () =>
+      new Store(new LockTable(1_000, () => removing), places, silence, undefined).create(async () => 'done')
+    expect(await create()).toBe('done')
+    left = Number.POSITIVE_INFINITY
+    expect(await failure(create())).toMatchObject({
+      code: 5,
+      msg: `open ${dir}/lock: no such file or directory`,
+      details: `reservations are kept in ${dir}`,
+    })
   })
 
   test('refuses a second address of a set for an attachment', async () => {

@@ -1,6 +1,16 @@
 import { describe, expect, it } from 'vitest'
 import { addressLayout } from '../../../netlink/address.ts'
-import { address, Connection, link, NetlinkError } from '../../../netlink/index.ts'
+import {
+  address,
+  Connection,
+  isErrno,
+  link,
+  NetlinkError,
+  Netns,
+  nftables,
+  SocketError,
+  waitForLink,
+} from '../../../netlink/index.ts'
 import { linkLayout } from '../../../netlink/link/layout.ts'
 import { FakeKernel, fakeObject } from '../../support/fake-kernel.ts'
 
@@ -124,6 +134,36 @@ describe('a connection', () => {
     await expect(conn.run(link.set(1, { up: true }))).rejects.toThrow('cable cut')
     broken = false
     await conn.run(link.set(1, { up: true }))
+  })
+
+  it.each([false, true])('says what it was about when the socket fails (sync %s)', async (sync) => {
+    const cause = Object.assign(new Error('sendto: ENOMEM'), { code: 'ENOMEM', errno: 12, syscall: 'sendto' })
+    const fail = () => {
+      throw cause
+    }
+    const transport = { transact: async () => fail(), transactSync: fail }
+    const conn = new Connection({ fd: 3, close: () => {} }, { transport, sync })
+    const error = await conn.run(link.add({ name: 'x', kind: 'dummy' })).catch((error: unknown) => error)
+    expect(error).toBeInstanceOf(SocketError)
+    expect(error).toMatchObject({
+      message: 'add link x (dummy): sendto: ENOMEM',
+      op: 'add link x (dummy)',
+      errno: 12,
+      code: 'ENOMEM',
+      syscall: 'sendto',
+      cause,
+    })
+    expect(isErrno(error, 'ENOMEM')).toBe(true)
+    const many = [link.set(2, { up: true }), link.set(3, { up: true }), link.set(4, { up: true })]
+    await expect(conn.batch(many)).rejects.toThrow('set link 2 (up) and 2 more: sendto: ENOMEM')
+    const table = nftables.addTable({ family: 'inet', table: 'x' })
+    await expect(nftables.transaction(conn, [table, table])).rejects.toThrow(
+      'change the nf_tables rule set (add table inet x and 1 more): sendto: ENOMEM',
+    )
+    const place = { netns: Netns.current(), connection: conn }
+    await expect(waitForLink(place, 'y', () => false, { timeout: 1 })).rejects.toThrow(
+      'get link y: sendto: ENOMEM',
+    )
   })
 
   it('asks its guard before it sends', async () => {
