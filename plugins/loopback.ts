@@ -6,6 +6,7 @@ import { commonConf } from '../cni/schema.ts'
 import { allVersions } from '../cni/types.ts'
 import { address, type Connection, contains, link, parseCidr, parseIp } from '../netlink/index.ts'
 import { checkFailed, findLink } from './shared/check.ts'
+import { interfaceEntry } from './shared/result.ts'
 
 /** Every network namespace has it, always with this index. */
 const LO = 1
@@ -31,7 +32,8 @@ export const loopback = definePlugin({
   kind: 'interface',
   versions: allVersions,
   conf: z.object(commonConf),
-  async add({ container, prevResult, netnsPath, undo }) {
+  async add(attachment) {
+    const { container, prevResult, netnsPath, undo } = attachment
     // First: IPv6 addresses would not outlive lo going up and down again.
     await loopbackAddresses(container)
     const before = await container.run(link.get(LO))
@@ -42,7 +44,7 @@ export const loopback = definePlugin({
     const addresses = await loopbackAddresses(container)
     if (prevResult) return prevResult
     return {
-      interfaces: [{ name: 'lo', mac: before.address, sandbox: netnsPath, mtu: before.mtu }],
+      interfaces: [interfaceEntry(attachment, before, netnsPath)],
       ips: addresses.map((own) => ({ address: own, interface: 0 })),
     }
   },

@@ -75,6 +75,9 @@ const checkPort = ({ conf }: BridgeAttachment, port: Link): void => {
     throw checkFailed(
       `isolation of ${port.name} is ${settings?.isolated}, portIsolation is ${conf.portIsolation}`,
     )
+  // What results before 1.1.0 do not tell.
+  if (conf.mtu !== 0 && port.mtu !== conf.mtu)
+    throw checkFailed(`interface ${port.name} has MTU ${port.mtu}, the configuration says ${conf.mtu}`)
   if (!conf.disableContainerInterface && port.operState !== 'up')
     throw checkFailed(`bridge port in error state: ${port.operState}`)
 }

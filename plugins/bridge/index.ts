@@ -4,7 +4,7 @@
  */
 import { CniError, codes } from '../../cni/error.ts'
 import { definePlugin } from '../../cni/plugin.ts'
-import { allVersions, type Interface, type Result } from '../../cni/types.ts'
+import { allVersions, type Result } from '../../cni/types.ts'
 import { apply } from '../../cni/undo.ts'
 import { familyOf, type Link, link, TimeoutError, waitForAddress, waitForLink } from '../../netlink/index.ts'
 import { configureRequests, prepareIpv6 } from '../shared/configure.ts'
@@ -12,6 +12,7 @@ import { chooseDns } from '../shared/dns.ts'
 import { enableForwarding } from '../shared/forwarding.ts'
 import { setUpMasquerade } from '../shared/masquerade.ts'
 import { containerNetns } from '../shared/netns.ts'
+import { interfaceEntry, tellsMtu } from '../shared/result.ts'
 import { addSpoofCheck, deleteSpoofCheck } from '../shared/spoof-check.ts'
 import { addVeth, type Veth } from '../shared/veth.ts'
 import { ensureAddresses } from './addresses.ts'
@@ -137,13 +138,6 @@ const portUp = async ({ host, hostNetns, signal }: BridgeAttachment, name: strin
   })
 }
 
-const entry = ({ name, address, mtu }: Link, sandbox?: string): Interface => ({
-  name,
-  mac: address,
-  mtu,
-  sandbox,
-})
-
 const add = async (attachment: BridgeAttachment, planned: Plan): Promise<Result> => {
   const { conf, ipam, host, container, ifName, netnsPath } = attachment
   const bridge = await ensureBridge(attachment)
@@ -160,13 +154,15 @@ const add = async (attachment: BridgeAttachment, planned: Plan): Promise<Result>
   const port = conf.disableContainerInterface
     ? await host.run(link.get(veth.hostName))
     : await portUp(attachment, veth.hostName)
+  // A bridge whose MTU nobody has set has the least of its ports'.
+  const stale = tellsMtu(attachment) && bridge.mtu !== port.mtu
+  const inside = { name: ifName, address: veth.mac, mtu: port.mtu }
   return {
     interfaces: [
-      // A bridge whose MTU nobody has set has the least of its ports'.
-      entry(bridge.mtu === port.mtu ? bridge : await host.run(link.get(bridge.index))),
-      entry(port),
-      { name: ifName, mac: veth.mac, mtu: port.mtu, sandbox: netnsPath },
-      ...(vlanGateway ? [entry(vlanGateway)] : []),
+      interfaceEntry(attachment, stale ? await host.run(link.get(bridge.index)) : bridge),
+      interfaceEntry(attachment, port),
+      interfaceEntry(attachment, inside, netnsPath),
+      ...(vlanGateway ? [interfaceEntry(attachment, vlanGateway)] : []),
     ],
     ips: gateways.ips,
     routes: gateways.routes,

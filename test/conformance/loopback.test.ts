@@ -22,7 +22,7 @@ const play = async (binDir: string, conf: JsonObject, prepare?: (container: Cont
   return { runs, states }
 }
 
-/** Since 1.1.0 results tell MTUs, and Go prints no empty dns since 1.3; errors tell their version and what to do. */
+/** Results of 1.1.0 tell MTUs, and Go prints no empty dns since 1.3; errors tell their version and what to do. */
 const comparable = ({ runs, states }: Awaited<ReturnType<typeof play>>) => ({
   states,
   runs: Object.fromEntries(
@@ -31,7 +31,9 @@ const comparable = ({ runs, states }: Awaited<ReturnType<typeof play>>) => ({
       {
         status,
         error: error && { code: error.code, msg: error.msg },
-        interfaces: result?.interfaces?.map(({ name, mac, sandbox }) => ({ name, mac, sandbox })),
+        interfaces: result?.interfaces?.map(({ mtu, ...one }) =>
+          result.cniVersion === '1.1.0' ? one : { mtu, ...one },
+        ),
         ips: result?.ips,
         dns: Object.keys(result?.dns ?? {}).length > 0 ? result?.dns : undefined,
       },

@@ -45,8 +45,9 @@ const isKind = (link: PrintedLink, kind: string): boolean => link.linkinfo?.info
 
 export const differences: readonly Difference[] = [
   {
-    why: 'results tell MTUs, as the specification has it since 1.1.0',
-    result: (result) => interfaces(result, (one) => without(one, ['mtu'])),
+    why: 'results of 1.1.0 tell MTUs, as the specification has it',
+    result: (result) =>
+      result.cniVersion === '1.1.0' ? interfaces(result, (one) => without(one, ['mtu'])) : result,
   },
   {
     why: 'veth pairs keep the usual length of the transmit queue; Go sets 0 by accident',

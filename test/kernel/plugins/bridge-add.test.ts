@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import type { JsonObject } from '../../../cni/types.ts'
-import { addressesOf, classic, fixed, linkOf, node, type PrintedLink, vethsOf } from './node.ts'
+import { allVersions, type JsonObject } from '../../../cni/types.ts'
+import { addressesOf, classic, errorOf, fixed, linkOf, node, type PrintedLink, vethsOf } from './node.ts'
 
 describe('the classic network', () => {
   test('the container reaches its gateway, its neighbours and nothing is left after DEL', async () => {
@@ -34,6 +34,24 @@ describe('the classic network', () => {
     expect(port.ifalias).toBe('linkwright:net/cid-1/eth0')
     expect(port.address).toMatch(/^fe:/)
   })
+
+  test.each(allVersions.filter((version) => version >= '0.3.0'))(
+    'MTUs are told since 1.1.0: %s',
+    async (cniVersion) => {
+      const it = await node()
+      const container = await it.host.container()
+      const conf = { ...fixed('10.9.0.5/24'), cniVersion, mtu: 1400 }
+      const prevResult = await it.add(conf, { container })
+      const told = cniVersion === '1.1.0' ? 1400 : undefined
+      expect(prevResult.interfaces?.map(({ mtu }) => mtu)).toEqual([told, told, told])
+      expect([(await vethsOf(it.host))[0]!.mtu, (await linkOf(container, 'eth0')).mtu]).toEqual([1400, 1400])
+      if (cniVersion < '0.4.0') return
+      await it.check(conf, { container, prevResult })
+      await it.host.ip('link', 'set', (await vethsOf(it.host))[0]!.ifname, 'mtu', '1280')
+      const error = await errorOf(it.check(conf, { container, prevResult }))
+      expect(error.msg).toMatch(/has MTU 1280, the (result|configuration) says 1400/)
+    },
+  )
 
   test("the bridge's MAC does not change as ports come and go", async () => {
     const it = await node()

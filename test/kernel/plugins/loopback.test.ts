@@ -28,6 +28,17 @@ describe('loopback', () => {
     })
   })
 
+  test('tells no MTU before 1.1.0, but leaves the one that others have put there', async () => {
+    const it = await node()
+    const container = await it.host.container()
+    const old = { ...conf, cniVersion: '1.0.0' }
+    expect((await it.add(old, { container })).interfaces).toEqual([
+      { name: 'lo', mac: '00:00:00:00:00:00', sandbox: container.path },
+    ])
+    const prevResult = { cniVersion: '1.0.0', interfaces: [{ name: 'eth0', mtu: 1400 }] }
+    expect(await it.add(old, { container, prevResult })).toEqual(prevResult)
+  })
+
   test('passes a result on', async () => {
     const it = await node()
     const container = await it.host.container()
