@@ -47,13 +47,28 @@ export interface RunOptions {
 
 const traceFile = '/run/trace'
 
+export interface PatientOptions {
+  /** Keys that differ from {@link conf}, in all runs. */
+  readonly conf?: Readonly<Record<string, unknown>>
+  /** Programs that the plugin runs are tampered with as it is, each with a count of its own. Default true. */
+  readonly children?: boolean
+}
+
 export class Patient {
   readonly host: PrivateHost
   readonly container: Container
+  readonly #conf: Readonly<Record<string, unknown>>
+  readonly #follow: readonly string[]
 
-  constructor(host: PrivateHost, container: Container) {
+  constructor(
+    host: PrivateHost,
+    container: Container,
+    { conf: own = {}, children = true }: PatientOptions = {},
+  ) {
     this.host = host
     this.container = container
+    this.#conf = { ...conf, ...own }
+    this.#follow = children ? ['-f'] : []
   }
 
   async run(
@@ -62,9 +77,11 @@ export class Patient {
   ): Promise<Execution> {
     const plugin = `${binDirs.ours}/bridge`
     const [file, args] =
-      strace.length === 0 ? [plugin, []] : ['strace', ['-f', '-q', '-q', '-o', traceFile, ...strace, plugin]]
+      strace.length === 0
+        ? [plugin, []]
+        : ['strace', [...this.#follow, '-q', '-q', '-o', traceFile, ...strace, plugin]]
     const finished = await this.host.run(file, args, {
-      input: JSON.stringify({ ...conf, ...more, ...(prevResult ? { prevResult } : {}) }),
+      input: JSON.stringify({ ...this.#conf, ...more, ...(prevResult ? { prevResult } : {}) }),
       started,
       env: {
         ...plainEnv,
@@ -94,12 +111,13 @@ export class Patient {
     })
     if (status !== 0) throw new Error(stdout)
     const lines = readFileSync(this.host.file(traceFile), 'utf8').split('\n')
-    const main = /^\d+/.exec(lines[0]!)![0]
+    // Without its children there are no process ids.
+    const main = /^\d+/.exec(lines[0]!)?.[0]
     const counts = new Map<string, number>()
     const calls: Call[] = []
     let started = false
     for (const line of lines) {
-      const [, pid, name, text] = /^(\d+) +(\w+)(\(.*)$/.exec(line) ?? []
+      const [, pid, name, text] = /^(?:(\d+) +)?(\w+)(\(.*)$/.exec(line) ?? []
       if (name === 'socket') started = true
       if (pid !== main || name === undefined || text === undefined) continue
       // The kernel's own way to wait for its network lock: how often is chance.
@@ -135,7 +153,7 @@ export class Patient {
       this.host.must('nft', ['list', 'ruleset']),
       this.container.must('sh', ['-c', network]),
     ])
-    const own = rules.split('\n').filter((line) => /saddr|cni-br-iface/.test(line))
+    const own = rules.split('\n').filter((line) => /saddr|cni-br-iface|CNI-[0-9a-f]/.test(line))
     return [...host.split('\n'), ...own, ...container.split('\n')].filter(
       (line) => line !== '' && !/\/(last_reserved_ip\.\d|lock) \d+$/.test(line),
     )
@@ -159,7 +177,7 @@ export class Patient {
   }
 }
 
-export const patient = async (): Promise<Patient> => {
+export const patient = async (options?: PatientOptions): Promise<Patient> => {
   const host = await privateHost()
-  return new Patient(host, await host.container())
+  return new Patient(host, await host.container(), options)
 }
