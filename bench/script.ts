@@ -51,12 +51,11 @@ const attribute = (
   start: number,
   [first, ...rest]: readonly [type: number, skip: number][],
 ): { readonly at: number; readonly value: Reader } | null => {
-  let found: { readonly at: number; readonly value: Reader } | null = null
-  payload.eachAttribute(start, (type, value) => {
-    if (first && type === first[0]) found = { at: value.bytes.byteOffset - payload.bytes.byteOffset, value }
-  })
-  const { at, value } = (found as { at: number; value: Reader } | null) ?? { at: 0, value: null }
+  let value: Reader | undefined
+  for (const walk = payload.attributes(start); walk.next(); )
+    if (walk.type === first?.[0]) value = walk.payload
   if (!value) return null
+  const at = value.bytes.byteOffset - payload.bytes.byteOffset
   if (rest.length === 0) return { at, value }
   const inner = attribute(value, first![1], rest)
   return inner && { at: at + inner.at, value: inner.value }

@@ -69,8 +69,48 @@ export const prepare = (plugin: AnyPlugin, call: Call): Attachment<unknown> => {
   const prevResult = readPrevResult(call)
   return new PluginAttachment(plugin, call, prevResult, () =>
     // To an IPAM plugin `ipam` is its own configuration.
-    plugin.kind === 'ipam' ? null : findIpam({ ...call, prevResult }),
+    plugin.kind === 'ipam' ? null : findIpam(Object.assign({}, call, { prevResult })),
   )
+}
+
+/** How many configurations are remembered: a node has few networks, but their pods may have arguments of their own. */
+const REMEMBERED = 64
+const remembered = new WeakMap<AnyPlugin, Map<string, unknown>>()
+
+const freeze = <T>(value: T): T => {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value)
+    for (const inner of Object.values(value)) freeze(inner)
+  }
+  return value
+}
+
+/**
+ * A configuration along the plugin's schema. A network's is the same for each of its containers, and validating it
+ * takes longer than to see that.
+ * @throws CniError code 7
+ */
+const readConf = (plugin: AnyPlugin, rawConf: JsonObject): unknown => {
+  let text: string
+  try {
+    text = JSON.stringify(rawConf)
+  } catch {
+    // Nested too deeply, or no JSON at all: what is wrong with it is told along the schema.
+    return parseConf(plugin.conf, rawConf, plugin.type)
+  }
+  let known = remembered.get(plugin)
+  if (!known) {
+    known = new Map()
+    remembered.set(plugin, known)
+  }
+  let conf = known.get(text)
+  if (conf === undefined) {
+    // What was read belongs to nobody else: parts of it may be the caller's own, who may change them.
+    conf = freeze(parseConf(plugin.conf, JSON.parse(text), plugin.type))
+    if (known.size === REMEMBERED) known.clear()
+    known.set(text, conf)
+  }
+  return conf
 }
 
 class PluginAttachment implements Attachment<unknown> {
@@ -88,7 +128,6 @@ class PluginAttachment implements Attachment<unknown> {
   readonly exec: Exec
   readonly log: Logger
   readonly clock: Clock
-  readonly signal: AbortSignal
   readonly undo: UndoStack
   readonly #session: Session
   readonly #lenient: boolean
@@ -104,7 +143,7 @@ class PluginAttachment implements Attachment<unknown> {
       this.conf = conf
       for (const warning of warnings)
         session.log.warn(`${plugin.type}: ${warning}; the default is used`, { network: call.network })
-    } else this.conf = parseConf(plugin.conf, rawConf, plugin.type)
+    } else this.conf = readConf(plugin, rawConf)
     this.rawConf = rawConf
     this.cniVersion = call.cniVersion
     this.network = call.network
@@ -118,12 +157,14 @@ class PluginAttachment implements Attachment<unknown> {
     this.exec = session.exec
     this.log = session.log
     this.clock = session.clock
-    this.signal = session.signal
     this.undo = session.undo
     this.#session = session
     this.#findIpam = findIpam
   }
 
+  get signal(): AbortSignal {
+    return this.#session.signal
+  }
   get host(): Connection {
     return this.#session.rtnetlink
   }
@@ -157,7 +198,7 @@ class OwnIpam implements Ipam {
   #attachment(verb: Action): Attachment<unknown> {
     if (!this.#prepared) {
       checkVersion(verb, this.#call.cniVersion, this.#plugin.versions)
-      this.#prepared = prepare(this.#plugin, { ...this.#call, conf: undefined })
+      this.#prepared = prepare(this.#plugin, Object.assign({}, this.#call, { conf: undefined }))
     }
     return this.#prepared
   }

@@ -44,8 +44,11 @@ export const isGone = (error: unknown): boolean => hasCode(error, 'ENOENT') || h
 export const hasCode = (error: unknown, code: string): boolean =>
   error instanceof Error && 'code' in error && error.code === code
 
-/** As a string, so that Node does all of it in one call. A FIFO in the place of a file must not stop us for ever. */
-const read = { encoding: 'utf8', flag: O_RDONLY | O_NONBLOCK } as const
+/**
+ * With an encoding Node opens, reads and closes in one call. It takes numbers for flags here as elsewhere, but its types
+ * do not know. A FIFO in the place of a file must not stop us for ever.
+ */
+const read = { encoding: 'utf8', flag: (O_RDONLY | O_NONBLOCK) as unknown as string } as const
 
 /**
  * The content of a file.

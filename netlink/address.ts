@@ -143,11 +143,7 @@ const locate = ({ index, address, peer, label }: AddressRef) => {
   const other = peer === undefined ? own : toPrefix(peer)
   if (other.family !== own.family)
     throw new RangeError(`${address} and its peer ${peer} are of different families`)
-  return {
-    own,
-    header: { family: toAf(own.family), prefixLength: other.length, index },
-    attributes: { local: own.address, address: other.address, label },
-  }
+  return { own, family: toAf(own.family), prefixLength: other.length, index, address: other.address, label }
 }
 
 const lifetimes = ({ validLifetime, preferredLifetime }: AddressOptions) => {
@@ -162,25 +158,29 @@ const lifetimes = ({ validLifetime, preferredLifetime }: AddressOptions) => {
 }
 
 const setRequest = (verb: string, flags: number, options: AddressOptions): Request<void> => {
-  const { own, header, attributes } = locate(options)
+  const { own, family, prefixLength, index, address, label } = locate(options)
   const isLoopback = own.family === 4 && own.cidr.ip[0] === 127
   const flagBits = packFlags(addressFlags, options.flags ?? {})
   const automatic =
-    own.family === 4 && header.prefixLength < 31
-      ? formatIp(broadcast({ ...own.cidr, prefix: header.prefixLength }))
+    options.broadcast === 'auto' && own.family === 4 && prefixLength < 31
+      ? formatIp(broadcast({ ip: own.cidr.ip, prefix: prefixLength }))
       : undefined
   return change(addressLayout, {
     op: `${verb} address ${options.address} of link ${options.index}`,
     type: RTM_NEWADDR,
     flags,
     header: {
-      ...header,
+      family,
+      prefixLength,
+      index,
       // IFA_FLAGS, where it is given, is the whole truth.
       flags: flagBits > 0xff ? 0 : flagBits,
       scope: scope.toNumber(options.scope ?? (isLoopback ? 'host' : 'global')),
     },
     attributes: {
-      ...attributes,
+      local: own.address,
+      address,
+      label,
       broadcast: options.broadcast === 'auto' ? automatic : options.broadcast,
       flags: flagBits > 0xff ? flagBits : undefined,
       cacheinfo: lifetimes(options),
@@ -217,12 +217,12 @@ export const replace = (options: AddressOptions): Request<void> =>
  * Errors: EADDRNOTAVAIL (the link does not have it), ENODEV.
  */
 const remove = (which: AddressRef): Request<void> => {
-  const { header, attributes } = locate(which)
+  const { own, family, prefixLength, index, address, label } = locate(which)
   return change(addressLayout, {
     op: `delete address ${which.address} of link ${which.index}`,
     type: RTM_DELADDR,
-    header,
-    attributes,
+    header: { family, prefixLength, index },
+    attributes: { local: own.address, address, label },
   })
 }
 

@@ -160,11 +160,12 @@ export class Connection {
     const channel = this.#channel
     const { socket, sync, timeout, transport } = channel
     const turn = (channel.last ?? Promise.resolve()).then(() =>
-      use((datagram, options) =>
-        sync
-          ? transport.transactSync(socket, datagram, { ...options, timeout })
-          : transport.transact(socket, datagram, { ...options, timeout }),
-      ),
+      use((datagram, { firstSeq, lastSeq, expected, abortSeq }) => {
+        const options = { firstSeq, lastSeq, expected, abortSeq, timeout }
+        return sync
+          ? transport.transactSync(socket, datagram, options)
+          : transport.transact(socket, datagram, options)
+      }),
     )
     channel.last = turn.catch(() => {})
     try {

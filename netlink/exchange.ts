@@ -65,12 +65,11 @@ const toError = (
   const echoed = type === NLMSG_ERROR && payload.length >= 4 + HEADER ? payload.u32(4) : 0
   const start = 4 + (type === NLMSG_ERROR && flags & NLM_F_CAPPED ? HEADER : align(echoed))
   if (flags & NLM_F_ACK_TLVS && start <= payload.length)
-    payload.eachAttribute(start, (attr, value) => {
-      if (attr === ATTR_MSG)
-        kernelMessage = new TextDecoder().decode(value.bytes).replace(/\0.*$/s, '').trim()
-      else if (attr === ATTR_OFFS) attribute = attributeAt(request, value.u32())
-      else if (attr === ATTR_MISS_TYPE) attribute ??= `#${value.u32()} is missing`
-    })
+    for (const at = payload.attributes(start); at.next(); )
+      if (at.type === ATTR_MSG)
+        kernelMessage = new TextDecoder().decode(at.payload.bytes).replace(/\0.*$/s, '').trim()
+      else if (at.type === ATTR_OFFS) attribute = attributeAt(request, at.payload.u32())
+      else if (at.type === ATTR_MISS_TYPE) attribute ??= `#${at.payload.u32()} is missing`
   return new NetlinkError({ op: request.op, errno, kernelMessage, attribute })
 }
 

@@ -11,18 +11,27 @@ export interface Cidr {
   readonly prefix: number
 }
 
-const octet = /^(?:0|[1-9][0-9]{0,2})$/
+const DOT = 0x2e
 
+/** Three digits at most, and no leading zero: those would be octal to some. */
 const parseIpv4 = (text: string): Uint8Array | null => {
-  const parts = text.split('.')
-  if (parts.length !== 4) return null
   const result = new Uint8Array(4)
-  for (let i = 0; i < 4; i++) {
-    const part = parts[i]!
-    if (!octet.test(part) || Number(part) > 255) return null
-    result[i] = Number(part)
+  let octet = 0
+  let value = -1
+  for (let i = 0; i <= text.length; i++) {
+    const code = i < text.length ? text.charCodeAt(i) : DOT
+    if (code === DOT) {
+      if (value < 0 || octet === 4) return null
+      result[octet++] = value
+      value = -1
+    } else {
+      const digit = code - 0x30
+      if (digit < 0 || digit > 9 || value === 0) return null
+      value = value < 0 ? digit : value * 10 + digit
+      if (value > 255) return null
+    }
   }
-  return result
+  return octet === 4 ? result : null
 }
 
 const parseIpv6 = (text: string): Uint8Array | null => {

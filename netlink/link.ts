@@ -55,7 +55,10 @@ export type AddOptions = CommonOptions &
     readonly master?: number | undefined
   }
 
-const flagHeader = (options: FlagOptions): { flags: number; change: number } => {
+const headerOf = (
+  index: number | undefined,
+  options: FlagOptions,
+): { index: number | undefined; flags: number; change: number } => {
   let flags = 0
   let mask = 0
   for (const name of ['up', 'promisc', 'allMulti', 'multicast', 'dynamic'] as const)
@@ -67,20 +70,25 @@ const flagHeader = (options: FlagOptions): { flags: number; change: number } => 
     mask |= IFF.noArp
     if (!options.arp) flags |= IFF.noArp
   }
-  return { flags, change: mask }
+  return { index, flags, change: mask }
 }
 
-/** Header and attributes that name a link. */
-const identify = (which: LinkRef): { index: number; attributes: LinkAttributes } => {
+/** What names a link in a message: its header's index, or an attribute. */
+interface Identity {
+  readonly index: number
+  readonly ifname: string | undefined
+  readonly altIfname: string | undefined
+}
+
+const identify = (which: LinkRef): Identity => {
   if (typeof which === 'number') {
     if (!Number.isInteger(which) || which < 1 || which > 0x7fff_ffff)
       throw new RangeError(`${which} is not the index of a link`)
-    return { index: which, attributes: {} }
+    return { index: which, ifname: undefined, altIfname: undefined }
   }
-  return {
-    index: 0,
-    attributes: isLongName(which) ? { altIfname: checkAltName(which) } : { ifname: checkName(which) },
-  }
+  return isLongName(which)
+    ? { index: 0, ifname: undefined, altIfname: checkAltName(which) }
+    : { index: 0, ifname: checkName(which), altIfname: undefined }
 }
 
 /**
@@ -94,20 +102,20 @@ const identify = (which: LinkRef): { index: number; attributes: LinkAttributes }
  * EINVAL, EBUSY (the lower interface allows no more).
  * @throws RangeError for a name no interface can have, before anything is sent
  */
-export const add = (options: AddOptions): Request<void> =>
-  change(linkLayout, {
+export const add = (options: AddOptions): Request<void> => {
+  const attributes: LinkAttributes = commonAttributes(options)
+  attributes.link = options.link
+  attributes.linkNetnsid = options.linkNetnsId
+  attributes.master = options.master
+  attributes.linkinfo = { own: options }
+  return change(linkLayout, {
     op: `add link ${options.name ?? options.index ?? ''} (${options.kind})`,
     type: RTM_NEWLINK,
     flags: NLM_F.create | NLM_F.excl,
-    header: { index: options.index, ...flagHeader(options) },
-    attributes: {
-      ...commonAttributes(options),
-      link: options.link,
-      linkNetnsid: options.linkNetnsId,
-      master: options.master,
-      linkinfo: { own: options },
-    },
+    header: headerOf(options.index, options),
+    attributes,
   })
+}
 
 /** What {@link set} can change. */
 export interface SetOptions extends FlagOptions {
@@ -146,11 +154,13 @@ export interface SetOptions extends FlagOptions {
  * @throws RangeError for a name no interface can have, or for a new name where the link is given by its name
  */
 export const set = (which: LinkRef, options: SetOptions): Request<void> => {
-  const { index, attributes } = identify(which)
+  const { index, ifname, altIfname } = identify(which)
   if (options.name !== undefined && index === 0)
     throw new RangeError(`link ${JSON.stringify(which)} can only be renamed by its index`)
-  const settings: LinkAttributes = {
-    ...attributes,
+  const { netNsFd, netNsPid } = namespaceAttributes(options.netns)
+  const attributes: LinkAttributes = {
+    ifname,
+    altIfname,
     mtu: options.mtu,
     address: options.address,
     broadcast: options.broadcast,
@@ -158,7 +168,8 @@ export const set = (which: LinkRef, options: SetOptions): Request<void> => {
     txqlen: options.txQueueLength,
     group: options.group,
     ifalias: options.alias,
-    ...namespaceAttributes(options.netns),
+    netNsFd,
+    netNsPid,
     newIfindex: options.newIndex,
     carrier: options.carrier,
     protoDown: options.protoDown,
@@ -167,12 +178,12 @@ export const set = (which: LinkRef, options: SetOptions): Request<void> => {
     gsoMaxSize: options.gsoMaxSize,
     afSpec: options.afSpec,
   }
-  if (options.name !== undefined) settings.ifname = checkName(options.name)
+  if (options.name !== undefined) attributes.ifname = checkName(options.name)
   return change(linkLayout, {
     op: `set link ${which} (${Object.keys(options).join(', ')})`,
     type: RTM_NEWLINK,
-    header: { index, ...flagHeader(options) },
-    attributes: settings,
+    header: headerOf(index, options),
+    attributes,
   })
 }
 
@@ -183,12 +194,12 @@ export const set = (which: LinkRef, options: SetOptions): Request<void> => {
  * Errors: ENODEV, EOPNOTSUPP (it is of another kind, or the kernel was built without the feature), EINVAL.
  */
 export const setKind = (which: LinkRef, kind: KindOptions): Request<void> => {
-  const { index, attributes } = identify(which)
+  const { index, ifname, altIfname } = identify(which)
   return change(linkLayout, {
     op: `set ${kind.kind} ${which} (${Object.keys(kind.data ?? {}).join(', ')})`,
     type: RTM_NEWLINK,
     header: { index },
-    attributes: { ...attributes, linkinfo: { own: kind } },
+    attributes: { ifname, altIfname, linkinfo: { own: kind } },
   })
 }
 
@@ -198,12 +209,12 @@ export const setKind = (which: LinkRef, kind: KindOptions): Request<void> => {
  * Errors: ENODEV, EOPNOTSUPP (it is no port, or of a master of another kind), EINVAL.
  */
 export const setPort = (which: LinkRef, port: KnownKind<typeof portKinds> | UnknownKind): Request<void> => {
-  const { index, attributes } = identify(which)
+  const { index, ifname, altIfname } = identify(which)
   return change(linkLayout, {
     op: `set ${port.kind} port ${which} (${Object.keys(port.data ?? {}).join(', ')})`,
     type: RTM_NEWLINK,
     header: { index },
-    attributes: { ...attributes, linkinfo: { port } },
+    attributes: { ifname, altIfname, linkinfo: { port } },
   })
 }
 
@@ -224,8 +235,13 @@ const remove = (which: LinkRef | { readonly group: number }): Request<void> => {
       type: RTM_DELLINK,
       attributes: { group: which.group },
     })
-  const { index, attributes } = identify(which)
-  return change(linkLayout, { op: `delete link ${which}`, type: RTM_DELLINK, header: { index }, attributes })
+  const { index, ifname, altIfname } = identify(which)
+  return change(linkLayout, {
+    op: `delete link ${which}`,
+    type: RTM_DELLINK,
+    header: { index },
+    attributes: { ifname, altIfname },
+  })
 }
 
 export { remove as delete }
@@ -247,14 +263,14 @@ const extMask = (options: DetailOptions): number =>
  * Errors: ENODEV.
  */
 export const get = (which: LinkRef, options: DetailOptions = {}): Request<Link> => {
-  const { index, attributes } = identify(which)
+  const { index, ifname, altIfname } = identify(which)
   return getOne(
     linkLayout,
     {
       op: `get link ${which}`,
       type: RTM_GETLINK,
       header: { index },
-      attributes: { ...attributes, extMask: extMask(options) },
+      attributes: { ifname, altIfname, extMask: extMask(options) },
     },
     (message) => toLink(message, message.attributes, options.statistics),
   )
@@ -293,13 +309,13 @@ export const list = (options: ListOptions = {}): Request<Link[]> =>
 const altNames =
   (type: number, verb: string) =>
   (which: LinkRef, names: readonly string[]): Request<void> => {
-    const { index, attributes } = identify(which)
+    const { index, ifname, altIfname } = identify(which)
     return change(linkLayout, {
       op: `${verb} alternative names of link ${which}`,
       type,
       flags: type === RTM_NEWLINKPROP ? NLM_F.create | NLM_F.excl | NLM_F.append : 0,
       header: { index },
-      attributes: { ...attributes, propList: names.map(checkAltName) },
+      attributes: { ifname, altIfname, propList: names.map(checkAltName) },
     })
   }
 

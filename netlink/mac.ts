@@ -1,21 +1,36 @@
 /** Link-layer addresses in Go's text forms, which CNI results and configurations use. */
 
-const separators = /[:-]/
+/** The value of a hex digit; -1 for any other character, and where there is none. */
+export const hexDigit = (code: number): number => {
+  if (code >= 0x30 && code <= 0x39) return code - 0x30
+  const letter = code | 0x20
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1
+}
+
+const COLON = 0x3a
+const DASH = 0x2d
+const DOT = 0x2e
 
 /**
  * Reads a MAC address: 6, 8 or 20 bytes as pairs of hex digits between `:` or `-`, or as groups of four between
  * dots. Null where it is none. Go's `net.ParseMAC` accepts the same.
  */
 export const parseMac = (text: string): Uint8Array | null => {
-  const groups = text.includes('.') ? text.split('.') : text.split(text.match(separators)?.[0] ?? ':')
-  const width = text.includes('.') ? 4 : 2
-  const count = (groups.length * width) / 2
+  const pair = text.charCodeAt(2)
+  const isPairs = pair === COLON || pair === DASH
+  const separator = isPairs ? pair : DOT
+  const width = isPairs ? 2 : 4
+  // Each group is followed by a separator, but for the last.
+  const count = ((text.length + 1) / (width + 1)) * (width / 2)
   if (count !== 6 && count !== 8 && count !== 20) return null
   const result = new Uint8Array(count)
   let at = 0
-  for (const group of groups) {
-    if (group.length !== width || !/^[0-9a-fA-F]+$/.test(group)) return null
-    for (let i = 0; i < width; i += 2) result[at++] = Number.parseInt(group.slice(i, i + 2), 16)
+  for (let i = 0; i < text.length; i += 2) {
+    if (i > 0 && at % (width / 2) === 0 && text.charCodeAt(i++) !== separator) return null
+    const high = hexDigit(text.charCodeAt(i))
+    const low = hexDigit(text.charCodeAt(i + 1))
+    if (high < 0 || low < 0) return null
+    result[at++] = (high << 4) | low
   }
   return result
 }

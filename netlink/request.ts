@@ -52,10 +52,9 @@ export const readMessage = <H, T extends Rows>(
   { header, attributes }: Layout<H, T>,
   payload: Reader,
 ): ReturnType<Struct<H>['read']> & { attributes: Attributes<T> } =>
-  ({
-    ...header.read(payload),
+  Object.assign(header.read(payload), {
     attributes: attributes.readFrom(payload, (header.size + 3) & ~3),
-  }) as ReturnType<Struct<H>['read']> & { attributes: Attributes<T> }
+  })
 
 interface RequestOptions<H, T extends Rows> {
   readonly op: string

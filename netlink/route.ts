@@ -102,8 +102,10 @@ const destination = ({ dst, family, gateway, nexthops, preferredSource, src }: R
 }
 
 /** RTA_GATEWAY, or RTA_VIA where the families differ. */
-const gatewayAttributes = (family: Family, gateway: string | undefined) =>
-  gateway === undefined ? {} : familyOf(gateway) === family ? { gateway } : { via: gateway }
+const gatewayAttributes = (family: Family, gateway: string | undefined) => {
+  const isSame = gateway === undefined || familyOf(gateway) === family
+  return { gateway: isSame ? gateway : undefined, via: isSame ? undefined : gateway }
+}
 
 const weight = (value = 1): number => {
   if (!Number.isInteger(value) || value < 1 || value > 256)
@@ -130,6 +132,7 @@ const routeRequest = (verb: string, rtm: number, flags: number, options: RouteOp
   const src = options.src === undefined ? undefined : toPrefix(options.src)
   const id = tableId.toNumber(options.table ?? 'main')
   const clean = formatIp(network(dst.cidr))
+  const { gateway, via } = gatewayAttributes(family, options.gateway)
   return change(routeLayout, {
     op: `${verb} route ${options.dst}${options.gateway === undefined ? '' : ` via ${options.gateway}`}${options.index === undefined ? '' : ` dev ${options.index}`}${id === 254 ? '' : ` table ${id}`}`,
     type: rtm,
@@ -149,7 +152,8 @@ const routeRequest = (verb: string, rtm: number, flags: number, options: RouteOp
     attributes: {
       dst: dst.length === 0 ? undefined : clean,
       src: src?.address,
-      ...gatewayAttributes(family, options.gateway),
+      gateway,
+      via,
       oif: options.index,
       prefsrc: options.preferredSource,
       priority: options.priority,

@@ -60,9 +60,12 @@ const readRangeSets = ({ ipam, runtimeConfig, cniVersion }: HostLocalConf): read
   )
 }
 
+/** Of configurations that have validated. */
+const known = new WeakMap<HostLocalConf, readonly RangeSet[]>()
+
 const problem = (conf: HostLocalConf): string | null => {
   try {
-    readRangeSets(conf)
+    known.set(conf, readRangeSets(conf))
     return null
   } catch (error) {
     if (error instanceof RangeProblem) return error.message
@@ -81,7 +84,7 @@ export const hostLocalConf = fields.check(
 /** The range sets of a configuration that has validated. @throws CniError code 7 */
 export const rangeSetsOf = (conf: HostLocalConf): readonly RangeSet[] => {
   try {
-    return readRangeSets(conf)
+    return known.get(conf) ?? readRangeSets(conf)
   } catch (error) {
     throw error instanceof RangeProblem ? invalidConfig(error.message) : error
   }

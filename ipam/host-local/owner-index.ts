@@ -68,6 +68,8 @@ export class OwnerIndex {
     this.#path = path
     this.#log = log
     try {
+      // Most networks have none, and an exception takes longer than a look.
+      if (!statSync(path, { throwIfNoEntry: false })) return
       this.#file = openSync(path, write ? constants.O_RDWR : constants.O_RDONLY)
       this.#valid = this.#readHeader()
     } catch (error) {

@@ -64,7 +64,7 @@ export const createHostLocal = ({ lockTimeout = 10_000 }: HostLocalOptions = {})
         reserveAll(reservations, attachment, sets, requested, made),
       )
       const routes = canonicalRoutes(conf.ipam?.routes)
-      return { ips, ...(routes && { routes }), ...(dns && { dns }) }
+      return { ips, routes, dns }
     },
 
     async check(attachment): Promise<void> {

@@ -1,22 +1,11 @@
 /** The reservations of one network, seen and changed by whoever holds its lock. */
-import {
-  closeSync,
-  constants,
-  ftruncateSync,
-  linkSync,
-  openSync,
-  unlinkSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs'
+import { linkSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs'
 import type { CniError } from '../../cni/error.ts'
 import type { Logger } from '../../cni/plugin.ts'
 import { hasCode, ioError, isGone, readText } from '../files.ts'
 import { lastReserved, NEW, type Owner } from './names.ts'
 import type { OwnerIndex } from './owner-index.ts'
 import { isLeftOver, list, type Scan, scan } from './scan.ts'
-
-const { O_CREAT, O_EXCL, O_WRONLY } = constants
 
 /** What file systems without hard links answer to link(2). */
 const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']
@@ -130,15 +119,10 @@ export class Reservations {
   setLast(set: number, address: string, before: string): void {
     const path = this.#path(lastReserved(set))
     try {
-      const file = openSync(path, O_WRONLY | O_CREAT, 0o600)
-      try {
-        // Not truncated first: ext4 writes such a file to the disk when it is closed, which takes as long as all the
-        // rest. Killed in between, the wrong address is in it, and the next search starts elsewhere.
-        writeSync(file, address, 0)
-        if (before.length > address.length) ftruncateSync(file, address.length)
-      } finally {
-        closeSync(file)
-      }
+      // Not truncated first: ext4 writes such a file to the disk when it is closed, which takes as long as all the
+      // rest. Killed in between, the wrong address is in it, and the next search starts elsewhere.
+      writeFileSync(path, address, { flag: before === '' ? 'w' : 'r+', mode: 0o600 })
+      if (before.length > address.length) truncateSync(path, address.length)
     } catch (error) {
       throw ioError(error, path)
     }
@@ -206,15 +190,13 @@ export class Reservations {
    * @throws SystemError
    */
   #write(name: string, content: string): void {
-    const file = openSync(this.#path(name), O_WRONLY | O_CREAT | O_EXCL, 0o600)
     try {
-      writeFileSync(file, content)
+      writeFileSync(this.#path(name), content, { flag: 'wx', mode: 0o600 })
     } catch (error) {
-      closeSync(file)
-      this.#unlink(name)
+      // With EEXIST it is somebody else's.
+      if ((error as NodeJS.ErrnoException).syscall !== 'open') this.#unlink(name)
       throw error
     }
-    closeSync(file)
   }
 
   /** Not normalised by `join`, which would take as long as the system call. */

@@ -1,5 +1,5 @@
 /** Reading every reservation of a network: what the Go plugin does each time, and what the index saves us. */
-import { type Dirent, lstatSync, opendirSync, readdirSync, statSync, unlinkSync } from 'node:fs'
+import { type Dirent, lstatSync, opendirSync, readdirSync, type Stats, statSync, unlinkSync } from 'node:fs'
 import type { Logger } from '../../cni/plugin.ts'
 import { Breather, hasCode, ioError, isGone, readText } from '../files.ts'
 import { isAddress, isOwned, NEW, type Owner } from './names.ts'
@@ -23,8 +23,8 @@ export interface ScanOptions {
 const LARGE = 200_000
 
 /** The entries of a directory. @throws SystemError */
-export const list = async (dir: string): Promise<readonly Dirent[]> => {
-  if (statSync(dir).size < LARGE) return readdirSync(dir, { withFileTypes: true })
+export const list = async (dir: string, { size } = statSync(dir)): Promise<readonly Dirent[]> => {
+  if (size < LARGE) return readdirSync(dir, { withFileTypes: true })
   const entries: Dirent[] = []
   const breather = new Breather()
   const handle = opendirSync(dir, { bufferSize: 512 })
@@ -45,11 +45,12 @@ export const list = async (dir: string): Promise<readonly Dirent[]> => {
  * @throws CniError code 5 where the directory itself can't be read
  */
 export const scan = async (dir: string, options: ScanOptions): Promise<Scan> => {
-  const before = statSync(dir).mtimeMs
   const walk = new Walk(options)
+  let before: Stats
   let entries: readonly Dirent[]
   try {
-    entries = await list(dir)
+    before = statSync(dir)
+    entries = await list(dir, before)
   } catch (error) {
     throw ioError(error, dir)
   }
@@ -59,7 +60,7 @@ export const scan = async (dir: string, options: ScanOptions): Promise<Scan> => 
   for (const name of walk.reclaimed) names.delete(name)
   for (const paths of walk.owners.values()) paths.sort()
   // Somebody without the lock may have come in between: next time, then.
-  const untouched = statSync(dir).mtimeMs === before
+  const untouched = statSync(dir).mtimeMs === before.mtimeMs
   return { owners: walk.owners, names, indexable: walk.indexable && untouched }
 }
 

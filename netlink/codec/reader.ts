@@ -70,15 +70,40 @@ export class Reader {
     return this.#view.getBigUint64(this.#at(offset, 8), false)
   }
 
-  /** Calls `each` for every attribute from `start` on; type flags (NLA_F_NESTED, NLA_F_NET_BYTEORDER) stripped. */
-  eachAttribute(start: number, each: (type: number, payload: Reader) => void): void {
-    let offset = start
-    while (offset + 4 <= this.length) {
-      const length = this.u16(offset)
-      if (length < 4 || offset + length > this.length)
-        throw new MalformedError(`attribute of length ${length} at offset ${offset} of ${this.length}`)
-      each(this.u16(offset + 2) & 0x3fff, this.slice(offset + 4, offset + length))
-      offset += align(length)
-    }
+  /** A walk over the attributes from `start` on. */
+  attributes(start = 0): AttributeWalk {
+    return new AttributeWalk(this, start)
+  }
+}
+
+/** Goes from one attribute to the next: `for (const at = reader.attributes(); at.next(); ) use(at.type, at.payload)`. */
+export class AttributeWalk {
+  /** Without its flags (NLA_F_NESTED, NLA_F_NET_BYTEORDER). */
+  type = 0
+  readonly #reader: Reader
+  #offset: number
+  #length = 0
+
+  constructor(reader: Reader, start: number) {
+    this.#reader = reader
+    this.#offset = start
+  }
+
+  /** False where there is none left. @throws MalformedError for one that reaches out of its container */
+  next(): boolean {
+    const reader = this.#reader
+    const offset = this.#offset + align(this.#length)
+    if (offset + 4 > reader.length) return false
+    const length = reader.u16(offset)
+    if (length < 4 || offset + length > reader.length)
+      throw new MalformedError(`attribute of length ${length} at offset ${offset} of ${reader.length}`)
+    this.#offset = offset
+    this.#length = length
+    this.type = reader.u16(offset + 2) & 0x3fff
+    return true
+  }
+
+  get payload(): Reader {
+    return this.#reader.slice(this.#offset + 4, this.#offset + this.#length)
   }
 }

@@ -4,7 +4,7 @@
  */
 import type { Reader } from './reader.ts'
 import type { Codec, Value } from './types.ts'
-import { flag } from './types.ts'
+import { bytes, flag } from './types.ts'
 import { littleEndian as isLittle, type Writer } from './writer.ts'
 
 const NLA_F_NESTED = 0x8000
@@ -37,22 +37,35 @@ export interface Table<T extends Rows> extends Codec<Attributes<T>> {
   readFrom(message: Reader, start: number): Attributes<T>
 }
 
+const writeOne = (
+  writer: Writer,
+  type: number,
+  name: string,
+  codec: Codec<unknown>,
+  value: unknown,
+): void => {
+  const start = writer.open(name)
+  try {
+    codec.write(writer, value)
+  } catch (error) {
+    throw error instanceof RangeError ? new RangeError(`${name}: ${error.message}`) : error
+  }
+  writer.close(start, codec.nested ? type | NLA_F_NESTED : type, name)
+}
+
+const append = (values: Record<string, unknown>, name: string, value: unknown): void => {
+  const list = values[name] as unknown[] | undefined
+  if (list) list.push(value)
+  else values[name] = [value]
+}
+
 /** Makes a table. */
 export const table = <const T extends Rows>(rows: T): Table<T> => {
   const entries = Object.entries(rows)
-  const byType = new Map(
-    entries.map(([name, row]) => [row[0], { name, codec: row[1], multi: row[2] === 'multi' }]),
-  )
+  /** By number. */
+  const byType: { readonly name: string; readonly codec: Codec<unknown>; readonly multi: boolean }[] = []
+  for (const [name, row] of entries) byType[row[0]] = { name, codec: row[1], multi: row[2] === 'multi' }
   const byName = new Map(entries)
-  const writeOne = (writer: Writer, type: number, name: string, codec: Codec<unknown>, value: unknown) => {
-    writer.attribute(codec.nested ? type | NLA_F_NESTED : type, name, () => {
-      try {
-        codec.write(writer, value)
-      } catch (error) {
-        throw error instanceof RangeError ? new RangeError(`${name}: ${error.message}`) : error
-      }
-    })
-  }
   return {
     rows,
     nested: true,
@@ -63,7 +76,7 @@ export const table = <const T extends Rows>(rows: T): Table<T> => {
         if (value === undefined) continue
         if (name === 'unknown') {
           for (const { type, payload } of value as readonly UnknownAttribute[])
-            writer.attribute(type, `#${type}`, () => writer.put(payload))
+            writeOne(writer, type, `#${type}`, bytes, payload)
           continue
         }
         const row = byName.get(name)
@@ -79,17 +92,12 @@ export const table = <const T extends Rows>(rows: T): Table<T> => {
     },
     readFrom(message, start) {
       const values: Record<string, unknown> = {}
-      const append = (name: string, value: unknown) => {
-        const list = values[name] as unknown[] | undefined
-        if (list) list.push(value)
-        else values[name] = [value]
+      for (const at = message.attributes(start); at.next(); ) {
+        const row = byType[at.type]
+        if (!row) append(values, 'unknown', { type: at.type, payload: at.payload.bytes.slice() })
+        else if (row.multi) append(values, row.name, row.codec.read(at.payload))
+        else values[row.name] = row.codec.read(at.payload)
       }
-      message.eachAttribute(start, (type, payload) => {
-        const row = byType.get(type)
-        if (!row) append('unknown', { type, payload: payload.bytes.slice() } satisfies UnknownAttribute)
-        else if (row.multi) append(row.name, row.codec.read(payload))
-        else values[row.name] = row.codec.read(payload)
-      })
       return values as Attributes<T>
     },
   }
@@ -99,15 +107,29 @@ export const table = <const T extends Rows>(rows: T): Table<T> => {
 export const list = <T>(codec: Codec<T>, type = 1): Codec<readonly T[]> => ({
   nested: true,
   write(writer, values) {
-    for (const value of values)
-      writer.attribute(codec.nested ? type | NLA_F_NESTED : type, 'element', () => codec.write(writer, value))
+    for (const value of values) {
+      const start = writer.open('element')
+      codec.write(writer, value)
+      writer.close(start, codec.nested ? type | NLA_F_NESTED : type, 'element')
+    }
   },
   read(payload) {
     const values: T[] = []
-    payload.eachAttribute(0, (_type, element) => values.push(codec.read(element)))
+    for (const at = payload.attributes(); at.next(); ) values.push(codec.read(at.payload))
     return values
   },
 })
+
+/** A kind's name: up to its NUL, one character a byte. */
+const latin1 = (payload: Reader): string => {
+  let text = ''
+  for (let i = 0; i < payload.length; i++) {
+    const code = payload.u8(i)
+    if (code === 0) break
+    text += String.fromCharCode(code)
+  }
+  return text
+}
 
 /** A value whose kind is not registered: its payload as it came. */
 export interface UnknownKind {
@@ -132,26 +154,25 @@ export const selected = <const K extends Readonly<Record<string, Codec<unknown>>
 ): Codec<Selected<K>> => ({
   nested: true,
   write(writer, value) {
-    writer.attribute(kindType, 'kind', () => {
-      for (let i = 0; i < value.kind.length; i++) writer.u8(value.kind.charCodeAt(i))
-      writer.u8(0)
-    })
+    const start = writer.open('kind')
+    for (let i = 0; i < value.kind.length; i++) writer.u8(value.kind.charCodeAt(i))
+    writer.u8(0)
+    writer.close(start, kindType, 'kind')
     const codec = Object.hasOwn(kinds, value.kind) ? kinds[value.kind] : undefined
     const { data } = value
     const raw = 'raw' in value ? value.raw : undefined
-    if (codec && data !== undefined)
-      writer.attribute(dataType | NLA_F_NESTED, 'data', () => codec.write(writer, data))
-    else if (raw) writer.attribute(dataType | NLA_F_NESTED, 'data', () => writer.put(raw))
+    if (!raw && (!codec || data === undefined)) return
+    const nest = writer.open('data')
+    if (codec && data !== undefined) codec.write(writer, data)
+    else if (raw) writer.put(raw)
+    writer.close(nest, dataType | NLA_F_NESTED, 'data')
   },
   read(payload) {
     let kind = ''
     let data: Reader | undefined
-    payload.eachAttribute(0, (type, element) => {
-      if (type === kindType) {
-        const end = element.bytes.indexOf(0)
-        kind = String.fromCharCode(...(end < 0 ? element.bytes : element.bytes.subarray(0, end)))
-      } else if (type === dataType) data = element
-    })
+    for (const at = payload.attributes(); at.next(); )
+      if (at.type === kindType) kind = latin1(at.payload)
+      else if (at.type === dataType) data = at.payload
     const codec = Object.hasOwn(kinds, kind) ? kinds[kind] : undefined
     if (!data) return { kind }
     return (codec ? { kind, data: codec.read(data) } : { kind, raw: data.bytes.slice() }) as Selected<K>

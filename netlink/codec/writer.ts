@@ -58,14 +58,21 @@ export class Writer {
     this.reserve(align(this.length) - this.length)
   }
 
-  /** Writes one attribute (`struct nlattr`, its payload by `body`, padding). `name` is for error messages. */
-  attribute(type: number, name: string, body: () => void): void {
+  /**
+   * Begins an attribute (`struct nlattr`): what is written next is its payload. `name` is for errors.
+   * @returns what {@link close} is to be told
+   */
+  open(name: string): number {
     const start = this.reserve(4)
     if (this.trace) {
       this.#path.push(name)
       this.trace.push({ offset: start, path: this.#path.join('.') })
     }
-    body()
+    return start
+  }
+
+  /** Ends the attribute that was opened last. @throws RangeError for one that is too long for its header */
+  close(start: number, type: number, name: string): void {
     const length = this.length - start
     if (length > 0xffff) throw new RangeError(`attribute ${name} is ${length} bytes long, the limit is 65535`)
     this.view.setUint16(start, length, littleEndian)

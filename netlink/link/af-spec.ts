@@ -114,19 +114,19 @@ type Settings<N> = { -readonly [K in keyof N]?: number | undefined }
 const readArray = <N extends Readonly<Record<string, number>>>(
   names: N,
   first: number,
-): Codec<Settings<N>> => ({
-  write() {
-    throw new RangeError('these settings can only be read; write them as sysctls')
-  },
-  read(payload) {
-    const settings: Record<string, number> = {}
-    for (const name in names) {
-      const at = (names[name]! - first) * 4
-      if (at + 4 <= payload.length) settings[name] = payload.s32(at)
-    }
-    return settings as Settings<N>
-  },
-})
+): Codec<Settings<N>> => {
+  const places = Object.entries(names).map(([name, number]) => ({ name, at: (number - first) * 4 }))
+  return {
+    write() {
+      throw new RangeError('these settings can only be read; write them as sysctls')
+    },
+    read(payload) {
+      const settings: Record<string, number> = {}
+      for (const { name, at } of places) if (at + 4 <= payload.length) settings[name] = payload.s32(at)
+      return settings as Settings<N>
+    },
+  }
+}
 
 /**
  * IFLA_INET_CONF goes out as attributes, one a setting, and comes back as an array: two layouts of one attribute.
@@ -139,10 +139,10 @@ const inetConf: Codec<Settings<typeof ipv4Conf>> = {
       const type = Object.hasOwn(ipv4Conf, name) ? ipv4Conf[name as keyof typeof ipv4Conf] : undefined
       if (type === undefined) throw new RangeError(`no IPv4 setting is called ${JSON.stringify(name)}`)
       if (setting === undefined) continue
-      writer.attribute(type, name, () => {
-        const offset = writer.reserve(4)
-        writer.view.setInt32(offset, setting, littleEndian)
-      })
+      const start = writer.open(name)
+      const offset = writer.reserve(4)
+      writer.view.setInt32(offset, setting, littleEndian)
+      writer.close(start, type, name)
     }
   },
   read: readArray(ipv4Conf, 1).read,

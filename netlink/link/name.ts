@@ -7,26 +7,26 @@ const MAX_NAME = 15
 const MAX_ALT_NAME = 127
 
 /** isspace() of the kernel is that of Latin-1: it takes byte 0xa0 for a space, wherever UTF-8 puts it. */
-const hasForbidden = (name: string): boolean => {
-  for (const byte of Buffer.from(name))
-    if (
-      byte === 0 ||
-      byte === 0x20 ||
-      byte === 0xa0 ||
-      (byte >= 9 && byte <= 13) ||
-      byte === 0x2f ||
-      byte === 0x3a
-    )
-      return true
-  return false
+const isForbidden = (byte: number): boolean =>
+  byte === 0 || byte === 0x20 || byte === 0xa0 || (byte >= 9 && byte <= 13) || byte === 0x2f || byte === 0x3a
+
+/** Whether it is what almost all names are: short, in ASCII, with nothing forbidden, and no `.` or `..`. */
+const isPlain = (name: string): boolean => {
+  if (name.length === 0 || name.length > MAX_NAME || name.charCodeAt(0) === 0x2e) return false
+  for (let i = 0; i < name.length; i++) {
+    const code = name.charCodeAt(i)
+    if (code > 0x7f || isForbidden(code)) return false
+  }
+  return true
 }
 
 const fault = (name: string): string | undefined => {
+  if (isPlain(name)) return undefined
   const bytes = Buffer.byteLength(name)
   if (bytes === 0) return 'is empty'
   if (bytes > MAX_NAME) return `is ${bytes} bytes long, the limit is ${MAX_NAME}`
   if (name === '.' || name === '..') return 'is reserved'
-  return hasForbidden(name) ? "contains '/', ':', white space or a NUL" : undefined
+  return Buffer.from(name).some(isForbidden) ? "contains '/', ':', white space or a NUL" : undefined
 }
 
 /** Whether {@link checkName} takes it. */
@@ -57,7 +57,7 @@ export const checkAltName = (name: string): string => {
 }
 
 /** Whether a name is too long to be anything but an alternative name. */
-export const isLongName = (name: string): boolean => Buffer.byteLength(name) > MAX_NAME
+export const isLongName = (name: string): boolean => !isPlain(name) && Buffer.byteLength(name) > MAX_NAME
 
 /** IFLA_IFNAME and the like: checked when written. */
 export const interfaceName: Codec<string> = {

@@ -8,9 +8,11 @@ export type NamespaceRef = Netns | Descriptor
 
 /** The attributes that put a link into a namespace. */
 export interface NamespaceAttributes {
-  netNsFd?: number | Pick<Descriptor, 'fd'> | undefined
-  netNsPid?: number | undefined
+  readonly netNsFd: Pick<Descriptor, 'fd'> | undefined
+  readonly netNsPid: number | undefined
 }
+
+const nowhere: NamespaceAttributes = { netNsFd: undefined, netNsPid: undefined }
 
 /**
  * IFLA_NET_NS_FD. The number is taken when the message is written, not when the request is made: in between, a closed
@@ -27,7 +29,7 @@ export const namespaceFd: Codec<number | Pick<Descriptor, 'fd'>> = {
 
 /** Of the program's own namespace no descriptor is held; the kernel finds it by the process. */
 export const namespaceAttributes = (netns: NamespaceRef | undefined): NamespaceAttributes => {
-  if (!netns) return {}
-  if (!('descriptor' in netns)) return { netNsFd: netns }
-  return netns.descriptor ? { netNsFd: netns.descriptor } : { netNsPid: process.pid }
+  if (!netns) return nowhere
+  const descriptor = 'descriptor' in netns ? netns.descriptor : netns
+  return { netNsFd: descriptor ?? undefined, netNsPid: descriptor ? undefined : process.pid }
 }

@@ -119,7 +119,7 @@ export const toLink = (
   const flags = unpackFlags(IFF, header.flags)
   const own = attributes.linkinfo?.own
   const port = attributes.linkinfo?.port
-  const facts: LinkFacts = {
+  const facts = {
     index: header.index,
     name: attributes.ifname ?? '',
     altNames: attributes.propList ?? [],
@@ -155,13 +155,12 @@ export const toLink = (
     parentDevice: attributes.parentDevName,
     parentBus: attributes.parentDevBusName,
     unknown: attributes.unknown ?? [],
-  }
-  return Object.assign(facts, {
     kind: own?.kind,
     data: own?.data,
     rawData: (own as UnknownKind | undefined)?.raw,
     portKind: port?.kind,
     portData: port?.data,
     rawPortData: (port as UnknownKind | undefined)?.raw,
-  }) as Link
+  } satisfies LinkFacts & Record<keyof LinkKind | keyof LinkPort, unknown>
+  return facts as Link
 }

@@ -57,7 +57,7 @@ export const planGateways = (
     if (gateway !== undefined && conf.isDefaultGateway && !routes.some((route) => isDefault(route, family)))
       routes.push({ dst: defaultDst[family], gw: gateway })
     if (gateway !== undefined && isGateway) addresses.add(placed(gateway, ip.address))
-    return { ...ip, gateway, interface: CONTAINER }
+    return { address: ip.address, gateway, interface: CONTAINER }
   })
   return { ips, routes, addresses: [...addresses] }
 }

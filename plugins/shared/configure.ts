@@ -56,7 +56,8 @@ export const installedRoutes = (ips: readonly IpConfig[], routes: readonly Route
     const key = [dst, gw, wanted.priority || 0, wanted.table || 254].join(' ')
     if (seen.has(key)) return []
     seen.add(key)
-    return [{ ...wanted, dst, gw }]
+    const { mtu, advmss, priority, table, scope } = wanted
+    return [{ dst, gw, mtu, advmss, priority, table, scope }]
   })
 }
 

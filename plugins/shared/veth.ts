@@ -1,10 +1,9 @@
 /** The veth pair of a container, each end born in its place by one message. Bridge and ptp. */
-import { randomBytes } from 'node:crypto'
 import { CniError } from '../../cni/error.ts'
 import type { Attachment } from '../../cni/plugin.ts'
 import { apply, type Step } from '../../cni/undo.ts'
 import { type Connection, isErrno, link, NetlinkError } from '../../netlink/index.ts'
-import { ownerAlias, portMac, randomMac, vethName } from './identity.ts'
+import { draw, ownerAlias, portMac, randomMac, vethName } from './identity.ts'
 import { containerNetns } from './netns.ts'
 import { preferSysctls } from './sysctl.ts'
 
@@ -35,7 +34,7 @@ const TRIES = 10
  * An index for the host's end. The kernel heeds the wish for the peer's index only where the link has one of its own
  * (veth_newlink). Of 16 bits, which is all that some eBPF programs keep; high, where the kernel's own count comes last.
  */
-const hostIndex = (): number => 0x8000 | randomBytes(2).readUInt16LE()
+const hostIndex = (): number => 0x8000 | draw(2).readUInt16LE()
 
 /** Deletes a link; that there is none (any more) is no error. */
 export const deleteLink = async (connection: Connection, which: string | number): Promise<void> => {

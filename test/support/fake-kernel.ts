@@ -7,6 +7,7 @@ import type { Attributes, Rows, Struct } from '../../netlink/codec/table.ts'
 import { align, littleEndian, Writer } from '../../netlink/codec/writer.ts'
 import { Connection, type ConnectionOptions, type Transport } from '../../netlink/connection.ts'
 import { type Layout, NLM_F, readMessage } from '../../netlink/request.ts'
+import { attribute } from './attribute.ts'
 
 const HEADER = 16
 const NLMSG_ERROR = 2
@@ -147,8 +148,7 @@ const writeClosing = (
     const at = out.reserve(4)
     out.view.setInt32(at, -errno, littleEndian)
     out.put(request.bytes.subarray(0, HEADER))
-    if (message !== undefined)
-      out.attribute(1, 'msg', () => out.put(new TextEncoder().encode(`${message}\0`)))
-    if (offset !== undefined) out.attribute(2, 'offs', () => out.u32(offset))
+    if (message !== undefined) attribute(out, 1, () => out.put(new TextEncoder().encode(`${message}\0`)))
+    if (offset !== undefined) attribute(out, 2, () => out.u32(offset))
   })
 }

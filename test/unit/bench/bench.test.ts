@@ -8,6 +8,7 @@ import { Writer } from '../../../netlink/codec/writer.ts'
 import { encode } from '../../../netlink/exchange.ts'
 import { link, nftables, nsid } from '../../../netlink/index.ts'
 import type { Request } from '../../../netlink/request.ts'
+import { attribute } from '../../support/attribute.ts'
 
 const NETLINK_ROUTE = 0
 const NETLINK_NETFILTER = 12
@@ -67,7 +68,7 @@ describe('the script of a recording', () => {
   it('learns the index of the host from the container, and has it patched where it is asked for', () => {
     const told = message(16, 5, (writer) => {
       writer.reserve(16)
-      writer.attribute(5, 'link', () => writer.u32(0x8123))
+      attribute(writer, 5, () => writer.u32(0x8123))
     })
     const asks = exchange(NETLINK_ROUTE, [link.get(0x8123)], nothing)
     const marks = marksOf([exchange(NETLINK_ROUTE, [link.get('eth0')], told), asks])
@@ -83,7 +84,7 @@ describe('the script of a recording', () => {
     expect(() => marksOf([exchange(NETLINK_NETFILTER, requests, nothing)])).toThrow('can not be replayed')
     const listed = message(0xa06, 5, (writer) => {
       writer.reserve(4)
-      writer.attribute(3, 'handle', () => {
+      attribute(writer, 3, () => {
         const offset = writer.reserve(8)
         writer.view.setBigUint64(offset, 9n)
       })

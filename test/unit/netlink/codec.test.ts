@@ -23,6 +23,7 @@ import { nsidLayout } from '../../../netlink/nsid.ts'
 import { readMessage } from '../../../netlink/request.ts'
 import { routeLayout } from '../../../netlink/route/layout.ts'
 import { ruleLayout } from '../../../netlink/rule.ts'
+import { attribute } from '../../support/attribute.ts'
 
 const written = <T>(codec: types.Codec<T>, value: T): Uint8Array => {
   const writer = new Writer()
@@ -54,15 +55,15 @@ describe('the writer', () => {
 
   it('pads attributes and counts their length without the padding', () => {
     const writer = new Writer()
-    writer.attribute(3, 'name', () => types.string.write(writer, 'eth0'))
-    writer.attribute(4, 'mtu', () => writer.u32(1500))
+    attribute(writer, 3, () => types.string.write(writer, 'eth0'))
+    attribute(writer, 4, () => writer.u32(1500))
     expect(hex(writer.finish())).toBe('09000300657468300000000008000400dc050000')
   })
 
   it('refuses an attribute longer than its length field can tell', () => {
     const writer = new Writer()
-    writer.attribute(1, 'fits', () => writer.reserve(0xffff - 4))
-    expect(() => writer.attribute(1, 'long', () => writer.reserve(0xffff - 3))).toThrow(RangeError)
+    attribute(writer, 1, () => writer.reserve(0xffff - 4))
+    expect(() => attribute(writer, 1, () => writer.reserve(0xffff - 3))).toThrow(RangeError)
   })
 })
 
@@ -84,12 +85,13 @@ describe('the reader', () => {
 
   it('stops at an attribute that reaches past its end, or is shorter than its header', () => {
     for (const bytes of ['05000100', '03000100', '00000000', '0800010000'])
-      expect(() => new Reader(Buffer.from(bytes, 'hex')).eachAttribute(0, () => {})).toThrow(MalformedError)
+      expect(() => new Reader(Buffer.from(bytes, 'hex')).attributes().next()).toThrow(MalformedError)
   })
 
   it('strips the flags of nested and network byte order', () => {
     const seen: number[] = []
-    new Reader(Buffer.from('0400018004000240', 'hex')).eachAttribute(0, (type) => seen.push(type))
+    for (const at = new Reader(Buffer.from('0400018004000240', 'hex')).attributes(); at.next(); )
+      seen.push(at.type)
     expect(seen).toEqual([1, 2])
   })
 })
