@@ -93,8 +93,16 @@ const rulesFor = (addresses: readonly string[]): ReadonlyMap<string, readonly Pa
     }),
   )
 
-const isComplete = (listed: readonly Rule[]): boolean =>
-  listed.length === baseRules.length && baseRules.every((parts, i) => sameRule(listed[i]!, parts))
+/** The bytes of {@link baseRules} as the kernel last listed them: equal ones need not be read again. */
+let complete: readonly Uint8Array[] = []
+
+const isComplete = (listed: readonly Rule[]): boolean => {
+  if (listed.length !== baseRules.length) return false
+  if (listed.every(({ raw }, i) => complete[i] && Buffer.compare(raw, complete[i]) === 0)) return true
+  if (!baseRules.every((parts, i) => sameRule(listed[i]!, parts))) return false
+  complete = listed.map(({ raw }) => raw.slice())
+  return true
+}
 
 /** Adding what exists changes nothing; flushing first makes two at the same time end with one set of rules. */
 const base = (): Operation[] => [
