@@ -1,6 +1,13 @@
 import { closeSync, constants, fstatSync, openSync, statfsSync } from 'node:fs'
-import { binding, type Descriptor, type OpenSpec, type SystemError } from '../native/binding.ts'
+import {
+  binding,
+  type Descriptor,
+  type OpenSpec,
+  type SysctlSpec,
+  type SystemError,
+} from '../native/binding.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
+import { during } from './error.ts'
 
 const { O_NONBLOCK } = constants
 const AF_NETLINK = 16
@@ -204,7 +211,7 @@ export class Netns {
    * @throws SystemError (ENOENT: no such interface or setting); RangeError for a name that is none
    */
   readSysctl(name: string): string {
-    const [value] = binding().sysctls(this.#descriptor, [{ path: sysctlPath(name) }])
+    const [value] = this.#sysctls(`read ${name}`, [{ path: sysctlPath(name) }])
     if (typeof value !== 'string') throw value ?? new Error('the addon read nothing')
     return value
   }
@@ -213,11 +220,20 @@ export class Netns {
    * Writes those of the sysctls that have another value, in order. Some of them take the kernel's network lock even
    * where nothing changes. Equivalent: `ip netns exec NS sysctl -w NAME=VALUE`.
    * @returns one entry each: the value that was there before, or the SystemError it met
-   * @throws RangeError for a name that is none, before anything is written
+   * @throws RangeError for a name that is none, before anything is written; SocketError where the namespace can't be
+   * entered
    */
   writeSysctls(writes: readonly SysctlWrite[]): (string | SystemError)[] {
     const specs = writes.map(({ name, value }) => ({ path: sysctlPath(name), value }))
-    return binding().sysctls(this.#descriptor, specs)
+    return this.#sysctls(`set ${writes.map(({ name }) => name).join(', ')}`, specs)
+  }
+
+  #sysctls(what: string, specs: readonly SysctlSpec[]): (string | SystemError)[] {
+    try {
+      return binding().sysctls(this.#descriptor, specs)
+    } catch (error) {
+      throw during(what, error)
+    }
   }
 
   /** The namespace opened once more: flock(2) locks belong to an open file, and everybody needs one of their own. */
