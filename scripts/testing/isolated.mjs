@@ -8,6 +8,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { differences, machineState } from './machine.mjs'
 
@@ -29,6 +30,16 @@ const processes = () =>
         throw error
       }
     })
+
+/** Those that are still there after a while: one that was killed takes a moment to end. */
+const lastingProcesses = async () => {
+  const end = Date.now() + 10_000
+  for (;;) {
+    const found = processes()
+    if (found.length === 0 || Date.now() > end) return found
+    await setTimeout(50)
+  }
+}
 
 const inside = async (report, file, args) => {
   const setUp = [
@@ -58,7 +69,7 @@ const inside = async (report, file, args) => {
     child.on('error', reject)
     child.on('close', resolve)
   })
-  const leftovers = [...processes(), ...differences(before, machineState())]
+  const leftovers = [...(await lastingProcesses()), ...differences(before, machineState())]
   writeFileSync(report, JSON.stringify({ leftovers }))
   process.exitCode = status ?? 1
 }
