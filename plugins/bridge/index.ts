@@ -6,12 +6,11 @@ import { CniError, codes } from '../../cni/error.ts'
 import { definePlugin } from '../../cni/plugin.ts'
 import { allVersions, type Result } from '../../cni/types.ts'
 import { apply } from '../../cni/undo.ts'
-import { familyOf, type Link, link, TimeoutError, waitForAddress, waitForLink } from '../../netlink/index.ts'
-import { configureRequests, prepareIpv6 } from '../shared/configure.ts'
+import { familyOf, type Link, link, TimeoutError, waitForLink } from '../../netlink/index.ts'
+import { configureLink } from '../shared/configure.ts'
 import { chooseDns } from '../shared/dns.ts'
 import { enableForwarding } from '../shared/forwarding.ts'
 import { setUpMasquerade } from '../shared/masquerade.ts'
-import { containerNetns } from '../shared/netns.ts'
 import { interfaceEntry, tellsMtu } from '../shared/result.ts'
 import { addSpoofCheck, deleteSpoofCheck } from '../shared/spoof-check.ts'
 import { addVeth, type Veth } from '../shared/veth.ts'
@@ -26,9 +25,8 @@ import { collect, remove } from './remove.ts'
 import { bridgeStatus } from './status.ts'
 import { ensureVlanGateway, vlanSteps } from './vlan-port.ts'
 
-/** Milliseconds for the port, and for duplicate address detection of IPv6. */
+/** Milliseconds for the port. */
 const PORT_TIMEOUT = 5_000
-const DAD_TIMEOUT = 10_000
 
 /** Makes the veth pair, a port of the bridge with the configuration's settings. */
 const attach = async (attachment: BridgeAttachment, bridge: Bridge, { vlans, mac }: Plan): Promise<Veth> => {
@@ -53,38 +51,6 @@ const attach = async (attachment: BridgeAttachment, bridge: Bridge, { vlans, mac
     await addSpoofCheck(hostNftables, check)
   }
   return veth
-}
-
-/** Addresses and routes of the container, and the interface up. */
-const configure = async (
-  attachment: BridgeAttachment,
-  veth: Veth,
-  { ips, routes }: Gateways,
-): Promise<void> => {
-  const { conf, container, undo, ifName, signal } = attachment
-  const netns = containerNetns(attachment)
-  const setup = { index: veth.index, name: ifName, ips, routes, dad: conf.enabledad }
-  prepareIpv6(attachment, setup)
-  await apply(
-    container,
-    undo,
-    configureRequests(setup).map((request) => ({ request })),
-  )
-  if (!conf.enabledad || !ips.some(({ address }) => familyOf(address) === 6)) return
-  const settled = await waitForAddress(
-    { netns, connection: container },
-    veth.index,
-    // An address that failed stays tentative for ever.
-    (all) => all.every(({ flags }) => !flags.tentative || flags.dadfailed),
-    { timeout: DAD_TIMEOUT, signal },
-  )
-  const failed = settled.find(({ flags }) => flags.dadfailed)
-  if (failed)
-    throw new CniError({
-      code: codes.internal,
-      msg: `duplicate address detection failed for ${failed.address}`,
-      details: 'another host on the segment uses this address',
-    })
 }
 
 /** The host's side of a routed network: the gateway's addresses, masquerade, forwarding. */
@@ -148,7 +114,8 @@ const add = async (attachment: BridgeAttachment, planned: Plan): Promise<Result>
   const gateways = planGateways(conf, fromIpam)
   let vlanGateway: Link | undefined
   if (ipam) {
-    await configure(attachment, veth, gateways)
+    const { ips, routes } = gateways
+    await configureLink(attachment, { index: veth.index, name: ifName, ips, routes, dad: conf.enabledad })
     vlanGateway = await serve(attachment, bridge, veth, gateways)
   } else if (!conf.disableContainerInterface) await container.run(link.set(veth.index, { up: true }))
   const port = conf.disableContainerInterface

@@ -1,5 +1,5 @@
 import { invalidConfig } from '../../cni/error.ts'
-import { requestedMac } from '../shared/mac.ts'
+import { macOf } from '../shared/mac.ts'
 import { containerNetns } from '../shared/netns.ts'
 import type { BridgeAttachment, BridgeConf } from './conf.ts'
 import { vlanGatewayName } from './vlan-port.ts'
@@ -33,11 +33,9 @@ export interface Plan {
 
 /** All that can be refused before anything is touched. @throws CniError */
 export const plan = (attachment: BridgeAttachment): Plan => {
-  const { conf, args, ipam } = attachment
+  const { conf, ipam } = attachment
   const vlans = checkConf(conf, ipam !== null)
-  // Later sources win. CNI_ARGS is read in any case, so that its mistakes are found.
-  const sources = [args.pick(['MAC']).MAC, conf.args?.cni?.mac, conf.runtimeConfig?.mac]
-  const mac = requestedMac(sources.findLast((one) => one) ?? '')
+  const mac = macOf(attachment)
   containerNetns(attachment)
   return { vlans, mac }
 }

@@ -2,9 +2,10 @@
  * Addresses and routes of a result on the container's interface: what every interface plugin does after it has made
  * its link. Everything goes as requests of one batch, and all of it goes away with the link.
  */
-import { invalidConfig } from '../../cni/error.ts'
+import { CniError, codes, invalidConfig } from '../../cni/error.ts'
 import type { Attachment } from '../../cni/plugin.ts'
 import type { IpConfig, Route } from '../../cni/types.ts'
+import { apply } from '../../cni/undo.ts'
 import {
   address,
   familyOf,
@@ -14,18 +15,26 @@ import {
   parseCidr,
   type Request,
   route,
+  waitForAddress,
 } from '../../netlink/index.ts'
 import { containerNetns } from './netns.ts'
 import { giveBack, preferSysctls } from './sysctl.ts'
+
+/** Milliseconds for duplicate address detection: it takes one second and a random part of another. */
+const DAD_TIMEOUT = 10_000
 
 export interface Configuration {
   /** Index and name of the interface in the container. */
   readonly index: number
   readonly name: string
+  /** What it is to be called, where that is not its name yet. */
+  readonly rename?: string | undefined
   readonly ips: readonly IpConfig[]
   readonly routes: readonly Route[]
   /** Whether IPv6 addresses are to be probed before use. */
   readonly dad: boolean
+  /** Whether IPv6 addresses are announced when the interface comes up, as those of IPv4 are. Default false. */
+  readonly announce?: boolean | undefined
 }
 
 /** A destination as the kernel keeps it: host bits cleared. */
@@ -81,7 +90,8 @@ const toRequest = (index: number, wanted: InstalledRoute): Request<void> =>
  * The requests that give the interface its addresses, bring it up and install its routes, in that order: gratuitous
  * ARP (`arp_notify`) goes out for addresses that are there when the interface comes up.
  */
-export const configureRequests = ({ index, ips, routes, dad }: Configuration): Request<void>[] => [
+export const configureRequests = ({ index, rename, ips, routes, dad }: Configuration): Request<void>[] => [
+  ...(rename === undefined ? [] : [link.set(index, { name: rename })]),
   link.set(index, { afSpec: { inet: { conf: { arpNotify: 1 } } } }),
   ...ips.map(({ address: own }) =>
     familyOf(own) === 4
@@ -98,7 +108,7 @@ export const configureRequests = ({ index, ips, routes, dad }: Configuration): R
  */
 export const prepareIpv6 = (
   attachment: Attachment<unknown>,
-  { name, ips, dad }: Omit<Configuration, 'index'>,
+  { name, ips, dad, announce }: Omit<Configuration, 'index'>,
 ): void => {
   const { undo, log } = attachment
   const netns = containerNetns(attachment)
@@ -122,5 +132,41 @@ export const prepareIpv6 = (
   preferSysctls(netns, log, [
     { name: `${own}/accept_dad`, value: dad ? '1' : '0' },
     ...(dad ? [{ name: `${own}/enhanced_dad`, value: '1' }] : []),
+    ...(announce ? [{ name: `${own}/ndisc_notify`, value: '1' }] : []),
   ])
+}
+
+/** @throws CniError where another host has one of the addresses; TimeoutError */
+const waitForDad = async (attachment: Attachment<unknown>, index: number): Promise<void> => {
+  const { container, signal } = attachment
+  const settled = await waitForAddress(
+    { netns: containerNetns(attachment), connection: container },
+    index,
+    // An address that failed stays tentative for ever.
+    (all) => all.every(({ flags }) => !flags.tentative || flags.dadfailed),
+    { timeout: DAD_TIMEOUT, signal },
+  )
+  const failed = settled.find(({ flags }) => flags.dadfailed)
+  if (failed)
+    throw new CniError({
+      code: codes.internal,
+      msg: `duplicate address detection failed for ${failed.address}`,
+      details: 'another host on the segment uses this address',
+    })
+}
+
+/**
+ * Gives the container's interface its name, addresses and routes, and brings it up.
+ * @throws CniError, NetlinkError, TimeoutError
+ */
+export const configureLink = async (attachment: Attachment<unknown>, setup: Configuration): Promise<void> => {
+  prepareIpv6(attachment, setup)
+  const requests = configureRequests(setup)
+  await apply(
+    attachment.container,
+    attachment.undo,
+    requests.map((request) => ({ request })),
+  )
+  if (setup.dad && setup.ips.some(({ address: own }) => familyOf(own) === 6))
+    await waitForDad(attachment, setup.index)
 }

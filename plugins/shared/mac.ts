@@ -1,4 +1,5 @@
 import { CniError, codes } from '../../cni/error.ts'
+import type { Attachment } from '../../cni/plugin.ts'
 import { formatMac, parseMac } from '../../netlink/index.ts'
 
 const refuse = (text: string, details: string): never => {
@@ -20,4 +21,21 @@ export const requestedMac = (text: string): string => {
   if (bytes[0]! & 1) return refuse(text, 'it is a multicast address: the first byte has to be even')
   if (bytes.every((byte) => byte === 0)) return refuse(text, 'it is no address: all its bytes are zero')
   return formatMac(bytes)
+}
+
+interface WithMac {
+  readonly mac?: string | undefined
+  readonly args?: { readonly cni?: { readonly mac?: string | undefined } | undefined } | undefined
+  readonly runtimeConfig?: { readonly mac?: string | undefined } | undefined
+}
+
+/**
+ * The MAC that an attachment asks for, in its usual form; empty where it asks for none. Of several sources the last
+ * wins: the configuration's own key, `MAC` of CNI_ARGS, `args.cni.mac`, `runtimeConfig.mac`.
+ * @throws CniError code 4 for malformed CNI_ARGS, 7 for what is no address
+ */
+export const macOf = ({ conf, args }: Attachment<WithMac>): string => {
+  // CNI_ARGS is read in any case, so that its mistakes are found.
+  const sources = [conf.mac, args.pick(['MAC']).MAC, conf.args?.cni?.mac, conf.runtimeConfig?.mac]
+  return requestedMac(sources.findLast((one) => one) ?? '')
 }

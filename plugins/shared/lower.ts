@@ -1,0 +1,176 @@
+/** Links that need a lower interface, their master: macvlan, ipvlan, vlan. */
+import { CniError, codes, invalidConfig } from '../../cni/error.ts'
+import type { Attachment, Context } from '../../cni/plugin.ts'
+import { apply } from '../../cni/undo.ts'
+import { type Connection, isErrno, type Link, link, NetlinkError, Netns, route } from '../../netlink/index.ts'
+import { findLink } from './check.ts'
+import type { Made } from './container-link.ts'
+import { draw, vethName } from './identity.ts'
+import { containerNetns } from './netns.ts'
+import { deleteLink } from './veth.ts'
+
+/** Keys that the plugins have in common. */
+export interface LowerConf {
+  /** Empty: the interface of the default route. */
+  readonly master: string
+  readonly linkInContainer: boolean
+}
+
+const place = ({ host, container }: Attachment<unknown>, inContainer: boolean): Connection =>
+  inContainer ? container : host
+
+/** Index of the interface of the first default route, IPv4 before IPv6; undefined where there is none. */
+const defaultInterface = async (connection: Connection): Promise<number | undefined> => {
+  for (const dst of ['0.0.0.0/0', '::/0']) {
+    const [first] = await connection.run(route.list({ table: 'main', dst }))
+    const index = first?.index ?? first?.nexthops[0]?.index
+    if (index !== undefined) return index
+  }
+  return undefined
+}
+
+/** Finds a master where it is to be. @throws CniError code 7 where there is none */
+export const lookUpMaster = async (connection: Connection, name: string): Promise<Link> => {
+  const which = name === '' ? await defaultInterface(connection) : name
+  if (which === undefined)
+    throw new CniError({
+      code: codes.invalidConfig,
+      msg: 'no default route interface found',
+      details: 'there is no default route: name the interface in "master"',
+    })
+  const found = await findLink(connection, which)
+  if (found) return found
+  throw new CniError({
+    code: codes.invalidConfig,
+    msg: `failed to lookup master ${JSON.stringify(name)}: Link not found`,
+    details: 'there is no such interface: look at its name in "master", or whether its driver is loaded',
+  })
+}
+
+/** The master of an attachment. @throws CniError */
+export const findMaster = (attachment: Attachment<LowerConf>): Promise<Link> => {
+  const { conf } = attachment
+  return lookUpMaster(place(attachment, conf.linkInContainer), conf.master)
+}
+
+/**
+ * The MTU that is asked for; a link can't have a larger one than its master.
+ * @throws CniError code 7
+ */
+export const lowerMtu = (mtu: number, master: Link): number => {
+  if (mtu > master.mtu) throw invalidConfig(`invalid MTU ${mtu}, must be [0, master MTU(${master.mtu})]`)
+  return mtu || master.mtu
+}
+
+/** A new link on top of its master. */
+export interface LowerLink {
+  readonly master: Link
+  readonly kind: link.KindOptions
+  /** Empty: the kernel's choice, which is the master's but for macvlan. */
+  readonly mac: string
+  readonly mtu: number
+}
+
+const TRIES = 10
+
+/** Of the upper half of 16 bits: the kernel's own count comes there last. */
+const randomIndex = (): number => 0x8000 | draw(2).readUInt16LE()
+
+/** What errors of the kernel mean of a kind of link, by their codes. */
+export type Reasons = Readonly<Record<string, string>>
+
+/** Says in words that help why the kernel did not make a link, or did not set it up. */
+export const explainLink = (error: unknown, kind: string, master: Link, reasons: Reasons): unknown => {
+  if (!(error instanceof NetlinkError)) return error
+  const general: Reasons = {
+    EOPNOTSUPP: `this kernel makes no ${kind} links: load its module (modprobe ${moduleOf(kind)})`,
+    ENETDOWN: `${master.name} is down: ip link set ${master.name} up`,
+    ENODEV: `${master.name} has just gone`,
+    ...(master.type === 'ether'
+      ? {}
+      : { EINVAL: `${master.name} is no Ethernet interface (${master.type}), and can carry no ${kind}` }),
+  }
+  const details = general[error.code] ?? reasons[error.code]
+  if (!details) return error
+  return new CniError({ code: codes.internal, msg: error.message, details, cause: error })
+}
+
+const moduleOf = (kind: string): string => (kind === 'vlan' ? '8021q' : kind)
+
+/** Whether a number is taken on either side: the kernel looks for it in both. */
+const isTaken = async ({ host, container }: Attachment<unknown>, index: number): Promise<boolean> =>
+  (await findLink(host, index)) !== null || (await findLink(container, index)) !== null
+
+/**
+ * Makes a link in the container on top of a master on the host (or in the container, with `linkInContainer`). It is born
+ * there under a name of its own: the kernel looks for the final one among the master's neighbours, too. Equivalent:
+ * `ip link add vethX link MASTER netns NS type KIND …`.
+ * @param reasons what errors mean of this kind
+ * @throws CniError, NetlinkError
+ */
+export const addLower = async (
+  attachment: Attachment<LowerConf>,
+  { master, kind, mac, mtu }: LowerLink,
+  reasons: Reasons,
+): Promise<Made> => {
+  const { conf, container, undo } = attachment
+  const inContainer = conf.linkInContainer
+  const netns = containerNetns(attachment)
+  for (let attempt = 1; ; attempt++) {
+    const name = vethName()
+    const index = randomIndex()
+    const request = link.add({
+      ...kind,
+      name,
+      index,
+      link: master.index,
+      address: mac || undefined,
+      mtu,
+      netns: inContainer ? undefined : netns,
+    })
+    try {
+      await apply(place(attachment, inContainer), undo, [
+        { request, undo: [`delete ${name}`, () => deleteLink(container, index)] },
+      ])
+      return { index, name, mac: mac || master.address, mtu }
+    } catch (error) {
+      const retry = attempt < TRIES && isErrno(error, 'EBUSY', 'EEXIST') && (await isTaken(attachment, index))
+      if (!retry) throw explainLink(error, kind.kind, master, reasons)
+    }
+  }
+}
+
+const notAvailable = (msg: string, details?: string): CniError =>
+  new CniError({ code: codes.notAvailable, msg, details })
+
+/** Whether the kernel knows a kind of link; its module is loaded where it can be. Tried in an empty namespace. */
+export const kernelHas = async (kind: link.KindOptions): Promise<boolean> => {
+  using netns = Netns.create()
+  using connection = netns.connect()
+  try {
+    await connection.run(link.add({ ...kind, name: 'probe' }))
+    return true
+  } catch (error) {
+    if (!(error instanceof NetlinkError)) throw error
+    // Without a lower interface it minds something else.
+    return error.code !== 'EOPNOTSUPP'
+  }
+}
+
+/** @throws CniError code 50 where the kernel can't make such links, or the master is missing, down or without a carrier */
+export const checkLower = async ({ conf, host }: Context<LowerConf>, kind: string): Promise<void> => {
+  if (!(await kernelHas({ kind })))
+    throw notAvailable(`this kernel makes no ${kind} links`, `load its module: modprobe ${moduleOf(kind)}`)
+  // One in a container can only be looked for with the container.
+  if (conf.linkInContainer) return
+  let master: Link
+  try {
+    master = await lookUpMaster(host, conf.master)
+  } catch (error) {
+    if (!(error instanceof CniError)) throw error
+    throw notAvailable(error.msg, error.details)
+  }
+  if (!master.up) throw notAvailable(`master ${master.name} is down`, `ip link set ${master.name} up`)
+  if (master.carrier === false)
+    throw notAvailable(`master ${master.name} has no carrier`, 'look at its cable, or at its peer')
+}
