@@ -1,7 +1,7 @@
 /** Link-layer addresses in Go's text forms, which CNI results and configurations use. */
 
 /** The value of a hex digit; -1 for any other character, and where there is none. */
-export const hexDigit = (code: number): number => {
+const hexDigit = (code: number): number => {
   if (code >= 0x30 && code <= 0x39) return code - 0x30
   const letter = code | 0x20
   return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1

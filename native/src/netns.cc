@@ -93,9 +93,7 @@ struct Sysctl {
   bool write = false;
   Failure failure;
 
-  void Run() {
-    failure = Exchange();
-  }
+  void Run() { failure = Exchange(); }
 
  private:
   Failure Exchange() {
