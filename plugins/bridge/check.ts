@@ -9,10 +9,8 @@ import {
   findLink,
   requirePrevResult,
 } from '../shared/check.ts'
-import { notForwarding } from '../shared/forwarding.ts'
-import { missingMasquerade } from '../shared/masquerade.ts'
 import { checkSpoofCheck } from '../shared/spoof-check.ts'
-import { peerOf } from '../shared/veth-removal.ts'
+import { checkForwarding, checkHostEnd, checkMasquerading, ownIps } from '../shared/veth-check.ts'
 import type { BridgeAttachment } from './conf.ts'
 import { type Bridge, expectBridge } from './device.ts'
 import { type Gateways, planGateways } from './gateways.ts'
@@ -42,27 +40,6 @@ const findBridge = async (attachment: BridgeAttachment, result: Result): Promise
   if (wantsFiltering(conf) && !bridge.data?.vlanFiltering)
     throw checkFailed(`bridge ${bridge.name} does not filter VLANs`)
   return bridge
-}
-
-/** The host's end of the pair: the peer of the container's interface, a port of the bridge. */
-const findPort = async (
-  attachment: BridgeAttachment,
-  result: Result,
-  inside: Link,
-  bridge: Bridge,
-): Promise<Link> => {
-  const { host } = attachment
-  const peer = await peerOf(attachment, inside)
-  let port: Link | undefined
-  for (const listed of onHost(result)) {
-    if (listed.name === bridge.name) continue
-    if (listed.name === peer?.name) port = await checkLink(host, listed, 'veth')
-    else if (!(await findLink(host, listed.name)))
-      throw checkFailed(`interface ${listed.name} of the result does not exist`)
-  }
-  if (!port) throw checkFailed(`the result lists no interface on the host that is the peer of ${inside.name}`)
-  if (port.master !== bridge.index) throw checkFailed(`${port.name} is not a port of bridge ${bridge.name}`)
-  return port
 }
 
 const checkPort = ({ conf }: BridgeAttachment, port: Link): void => {
@@ -120,15 +97,14 @@ const checkGateway = async (
   { addresses }: Gateways,
   bridge: Bridge,
 ): Promise<void> => {
-  const { host, hostNetns } = attachment
+  const { host } = attachment
   if (addresses.length === 0) return
   const target = await findGateway(attachment, bridge)
   const present = await host.run(address.list({ index: target.index }))
   for (const wanted of addresses)
     if (!present.some((own) => own.address === wanted))
       throw checkFailed(`${target.name} does not have the gateway's address ${wanted}`)
-  for (const family of notForwarding(hostNetns, addresses.map(familyOf)))
-    throw checkFailed(`the host does not forward IPv${family}`)
+  checkForwarding(attachment, addresses.map(familyOf))
 }
 
 /** @throws CniError naming the first thing that is not as ADD left it */
@@ -141,7 +117,8 @@ export const checkBridge = async (attachment: BridgeAttachment): Promise<void> =
   // Plugins behind this one may change the container's MTU.
   const inside = await checkLink(container, { ...entry, mtu: undefined }, 'veth')
   if (!conf.disableContainerInterface && !inside.up) throw checkFailed(`interface ${inside.name} is down`)
-  const port = await findPort(attachment, result, inside, bridge)
+  const port = await checkHostEnd(attachment, result, inside, bridge.name)
+  if (port.master !== bridge.index) throw checkFailed(`${port.name} is not a port of bridge ${bridge.name}`)
   checkPort(attachment, port)
   await checkVlans(attachment, port, vlans)
   if (conf.macspoofchk) {
@@ -156,14 +133,7 @@ export const checkBridge = async (attachment: BridgeAttachment): Promise<void> =
   if (!ipam) return
   await ipam.check()
   await checkConfiguration(container, inside, result, index)
-  // Plugins behind this one may have added addresses of their own interfaces.
-  const ips = (result.ips ?? []).filter((ip) => ip.interface === undefined || ip.interface === index)
+  const ips = ownIps(result, index)
   await checkGateway(attachment, planGateways(conf, { ips }), bridge)
-  if (conf.ipMasq) {
-    const [missing] = await missingMasquerade(
-      attachment,
-      ips.map((ip) => ip.address),
-    )
-    if (missing) throw checkFailed(`IP masquerade: missing ${missing}`)
-  }
+  await checkMasquerading(attachment, ips)
 }

@@ -7,6 +7,7 @@ import { definePlugin } from '../../cni/plugin.ts'
 import { allVersions, type Result } from '../../cni/types.ts'
 import { apply } from '../../cni/undo.ts'
 import { familyOf, type Link, link, TimeoutError, waitForLink } from '../../netlink/index.ts'
+import { assign } from '../shared/assign.ts'
 import { configureLink } from '../shared/configure.ts'
 import { chooseDns } from '../shared/dns.ts'
 import { enableForwarding } from '../shared/forwarding.ts'
@@ -108,9 +109,7 @@ const add = async (attachment: BridgeAttachment, planned: Plan): Promise<Result>
   const { conf, ipam, host, container, ifName, netnsPath } = attachment
   const bridge = await ensureBridge(attachment)
   const veth = await attach(attachment, bridge, planned)
-  const fromIpam = ipam ? await ipam.add() : {}
-  if (ipam && (fromIpam.ips ?? []).length === 0)
-    throw new CniError({ code: codes.internal, msg: 'IPAM plugin returned missing IP config' })
+  const fromIpam = (await assign(attachment)) ?? {}
   const gateways = planGateways(conf, fromIpam)
   let vlanGateway: Link | undefined
   if (ipam) {

@@ -35,6 +35,9 @@ export interface Configuration {
   readonly dad: boolean
   /** Whether IPv6 addresses are announced when the interface comes up, as those of IPv4 are. Default false. */
   readonly announce?: boolean | undefined
+  /** Further requests, when the interface is up: before the routes, and after them. */
+  readonly before?: readonly Request<void>[] | undefined
+  readonly after?: readonly Request<void>[] | undefined
 }
 
 /** A destination as the kernel keeps it: host bits cleared. */
@@ -90,7 +93,15 @@ const toRequest = (index: number, wanted: InstalledRoute): Request<void> =>
  * The requests that give the interface its addresses, bring it up and install its routes, in that order: gratuitous
  * ARP (`arp_notify`) goes out for addresses that are there when the interface comes up.
  */
-export const configureRequests = ({ index, rename, ips, routes, dad }: Configuration): Request<void>[] => [
+export const configureRequests = ({
+  index,
+  rename,
+  ips,
+  routes,
+  dad,
+  before = [],
+  after = [],
+}: Configuration): Request<void>[] => [
   ...(rename === undefined ? [] : [link.set(index, { name: rename })]),
   link.set(index, { afSpec: { inet: { conf: { arpNotify: 1 } } } }),
   ...ips.map(({ address: own }) =>
@@ -99,7 +110,9 @@ export const configureRequests = ({ index, rename, ips, routes, dad }: Configura
       : address.add({ index, address: own, flags: dad ? {} : { nodad: true } }),
   ),
   link.set(index, { up: true }),
+  ...before,
   ...installedRoutes(ips, routes).map((wanted) => toRequest(index, wanted)),
+  ...after,
 ]
 
 /**

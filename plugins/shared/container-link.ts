@@ -3,10 +3,10 @@
  * tap. A plugin says how its link is made and what is special to look at; addresses, routes, CHECK, DEL and GC are here.
  */
 import type * as z from 'zod/mini'
-import { CniError, codes } from '../../cni/error.ts'
 import { type Attachment, type Context, definePlugin } from '../../cni/plugin.ts'
 import { allVersions, type Dns, type Result } from '../../cni/types.ts'
 import { type Link, link, sameMac } from '../../netlink/index.ts'
+import { assign } from './assign.ts'
 import {
   checkConfiguration,
   checkFailed,
@@ -87,15 +87,6 @@ export const removeLink = async (attachment: Attachment<unknown>, kind: string):
   const why = foreignTo(attachment, kind, found)
   if (why === null) await deleteLink(container, found.index)
   else log.warn(`${ifName} is left alone: ${why}`)
-}
-
-/** What IPAM assigns. @throws CniError where that is nothing */
-const assign = async ({ ipam }: Attachment<unknown>): Promise<Result | null> => {
-  if (!ipam) return null
-  const assigned = await ipam.add()
-  if ((assigned.ips ?? []).length === 0)
-    throw new CniError({ code: codes.internal, msg: 'IPAM plugin returned missing IP config' })
-  return assigned
 }
 
 /** A plugin of one link. */

@@ -1,3 +1,4 @@
+import { CniArgs } from '../../cni/args.ts'
 import { CniError, codes } from '../../cni/error.ts'
 import type { Attachment } from '../../cni/plugin.ts'
 import { formatMac, parseMac } from '../../netlink/index.ts'
@@ -32,10 +33,12 @@ interface WithMac {
 /**
  * The MAC that an attachment asks for, in its usual form; empty where it asks for none. Of several sources the last
  * wins: the configuration's own key, `MAC` of CNI_ARGS, `args.cni.mac`, `runtimeConfig.mac`.
+ * @param lenient passes over what else is in CNI_ARGS: for plugins whose Go counterpart does not read it at all
  * @throws CniError code 4 for malformed CNI_ARGS, 7 for what is no address
  */
-export const macOf = ({ conf, args }: Attachment<WithMac>): string => {
+export const macOf = ({ conf, args }: Attachment<WithMac>, lenient = false): string => {
   // CNI_ARGS is read in any case, so that its mistakes are found.
-  const sources = [conf.mac, args.pick(['MAC']).MAC, conf.args?.cni?.mac, conf.runtimeConfig?.mac]
+  const { MAC } = (lenient ? new CniArgs(args.text, false) : args).pick(['MAC'])
+  const sources = [conf.mac, MAC, conf.args?.cni?.mac, conf.runtimeConfig?.mac]
   return requestedMac(sources.findLast((one) => one) ?? '')
 }

@@ -1,6 +1,6 @@
 /** IP masquerade: the choice of a backend, and the four verbs over both. */
 import * as z from 'zod/mini'
-import { CniError } from '../../cni/error.ts'
+import { CniError, codes } from '../../cni/error.ts'
 import type { Attachment, Context } from '../../cni/plugin.ts'
 import { rule } from '../../cni/schema.ts'
 import type { AttachmentId } from '../../cni/types.ts'
@@ -24,6 +24,11 @@ export const masqueradeBackend = z.optional(
 
 interface WithBackend {
   readonly ipMasqBackend?: string | undefined
+}
+
+/** The keys of masquerade. */
+export interface MasqueradeConf extends WithBackend {
+  readonly ipMasq: boolean
 }
 
 const owner = ({ network, containerId, ifName }: Attachment<unknown>, addresses: readonly string[]) => ({
@@ -128,4 +133,25 @@ export const collectMasquerade = async (
   const nft = nftablesOf(context)
   if (nft) await gcMasquerade(nft, context.network, valid)
   await gcIptablesMasquerade(context, context.network, new Set(valid.map(({ containerId }) => containerId)))
+}
+
+const notAvailable = (msg: string, details?: string): CniError =>
+  new CniError({ code: codes.notAvailable, msg, details })
+
+/** Whether `ipMasq`, where it is set, could be done. @throws CniError code 50 */
+export const masqueradeStatus = async ({
+  conf: { ipMasq, ipMasqBackend },
+  hostNetns,
+  exec,
+}: Context<MasqueradeConf>): Promise<void> => {
+  if (!ipMasq) return
+  const hasNftables = ipMasqBackend !== 'iptables' && (await nftables.usable(hostNetns))
+  if (ipMasqBackend === 'nftables' && !hasNftables)
+    throw notAvailable('ipMasqBackend is "nftables", but this kernel has no nf_tables')
+  if (hasNftables) return
+  const { status, stderr } = await exec('iptables', ['--version']).catch((error: Error) => ({
+    status: 127,
+    stderr: error.message,
+  }))
+  if (status !== 0) throw notAvailable('ipMasq needs iptables, which can not be run', stderr.trim())
 }

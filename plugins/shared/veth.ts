@@ -21,6 +21,8 @@ export interface VethOptions {
 export interface Veth {
   /** The host's end, which is up. */
   readonly hostName: string
+  readonly hostIndex: number
+  readonly hostMac: string
   /** Index of the container's end, which is down. */
   readonly index: number
   readonly mac: string
@@ -34,7 +36,7 @@ const TRIES = 10
  * An index for the host's end. The kernel heeds the wish for the peer's index only where the link has one of its own
  * (veth_newlink). Of 16 bits, which is all that some eBPF programs keep; high, where the kernel's own count comes last.
  */
-const hostIndex = (): number => 0x8000 | draw(2).readUInt16LE()
+const randomIndex = (): number => 0x8000 | draw(2).readUInt16LE()
 
 /** Deletes a link; that there is none (any more) is no error. */
 export const deleteLink = async (connection: Connection, which: string | number): Promise<void> => {
@@ -72,11 +74,13 @@ export const addVeth = async (attachment: Attachment<unknown>, options: VethOpti
   let index = FIRST_INDEX
   for (let attempt = 1; ; attempt++) {
     const hostName = vethName()
+    const hostIndex = randomIndex()
+    const hostMac = portMac()
     const request = link.add({
       kind: 'veth',
       name: hostName,
-      index: hostIndex(),
-      address: portMac(),
+      index: hostIndex,
+      address: hostMac,
       mtu,
       master: options.master,
       up: true,
@@ -97,6 +101,6 @@ export const addVeth = async (attachment: Attachment<unknown>, options: VethOpti
     }
     // A container must not give the host routes by router advertisements.
     preferSysctls(hostNetns, log, [{ name: `net/ipv6/conf/${hostName}/accept_ra`, value: '0' }])
-    return { hostName, index, mac }
+    return { hostName, hostIndex, hostMac, index, mac }
   }
 }
