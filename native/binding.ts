@@ -144,8 +144,9 @@ export interface Binding {
   getsockopt(socket: Descriptor, level: number, name: number, size: number): Uint8Array
   /** SO_ATTACH_FILTER with a classic BPF program: 8 bytes an instruction (`struct sock_filter`). */
   attachFilter(socket: Descriptor, program: Uint8Array): void
-  /** ioctl(2) with a buffer argument, which the kernel may change in place. Returns ioctl's result. */
-  ioctl(descriptor: Descriptor, request: number, argument: Uint8Array): number
+  /** ioctl(2) with a buffer argument, which the kernel may change in place, or with a number for requests that take one
+   * by value (0 to 2^32 - 1). Which of both it is, is the request's: the kernel can't tell. Returns ioctl's result. */
+  ioctl(descriptor: Descriptor, request: number, argument: Uint8Array | number): number
 
   /** flock(2) without waiting: LOCK_SH 1, LOCK_EX 2, LOCK_UN 8. False when somebody else holds it. */
   tryFlock(descriptor: Descriptor, operation: number): boolean

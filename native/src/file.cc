@@ -67,6 +67,14 @@ Napi::Value Ioctl(const Napi::CallbackInfo& info) {
   Arguments arguments(info, "ioctl");
   const auto request = static_cast<unsigned long>(arguments.Integer(arguments[1], "request", 0, UINT32_MAX));
   const int fd = arguments.DescriptorOf(arguments[0], "descriptor").fd();
+  // Some requests (TUNSETOWNER) take a number where others take an address.
+  if (info[2].IsNumber()) {
+    const auto value = static_cast<unsigned long>(arguments.Integer(arguments[2], "argument", 0, UINT32_MAX));
+    if (!arguments.ok()) return {};
+    const int result = ioctl(fd, request, value);
+    if (result < 0) return arguments.Throw(LastFailure("ioctl"));
+    return Napi::Number::New(info.Env(), result);
+  }
   const std::span<uint8_t> bytes = arguments.Bytes(arguments[2], "argument");
   if (!arguments.ok()) return {};
   // The kernel trusts the caller about the size of what a request reads and writes. No request encodes more than

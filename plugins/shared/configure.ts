@@ -33,6 +33,8 @@ export interface Configuration {
   readonly routes: readonly Route[]
   /** Whether IPv6 addresses are to be probed before use. */
   readonly dad: boolean
+  /** False: without waiting for the outcome, where nothing passes the interface now. Default true. */
+  readonly wait?: boolean | undefined
   /** Whether IPv6 addresses are announced when the interface comes up, as those of IPv4 are. Default false. */
   readonly announce?: boolean | undefined
   /** Further requests, when the interface is up: before the routes, and after them. */
@@ -180,6 +182,6 @@ export const configureLink = async (attachment: Attachment<unknown>, setup: Conf
     attachment.undo,
     requests.map((request) => ({ request })),
   )
-  if (setup.dad && setup.ips.some(({ address: own }) => familyOf(own) === 6))
+  if (setup.dad && setup.wait !== false && setup.ips.some(({ address: own }) => familyOf(own) === 6))
     await waitForDad(attachment, setup.index)
 }

@@ -3,9 +3,11 @@
  * tap. A plugin says how its link is made and what is special to look at; addresses, routes, CHECK, DEL and GC are here.
  */
 import type * as z from 'zod/mini'
+import { CniError, codes } from '../../cni/error.ts'
 import { type Attachment, type Context, definePlugin } from '../../cni/plugin.ts'
 import { allVersions, type Dns, type Result } from '../../cni/types.ts'
-import { type Link, link, sameMac } from '../../netlink/index.ts'
+import type { Step } from '../../cni/undo.ts'
+import { isErrno, type Link, link, NetlinkError, sameMac } from '../../netlink/index.ts'
 import { assign } from './assign.ts'
 import {
   checkConfiguration,
@@ -29,6 +31,10 @@ export interface Made {
   readonly name: string
   readonly mac: string
   readonly mtu: number
+  /** It has its name and its alias already: {@link claim}. */
+  readonly claimed?: boolean | undefined
+  /** False where its lower interface passes nothing now: duplicates of IPv6 addresses can't be looked for yet. */
+  readonly carrier?: boolean | undefined
 }
 
 interface WithDns {
@@ -62,15 +68,54 @@ const label = async (attachment: Attachment<unknown>, { index }: Made): Promise<
   if (alias) await attachment.container.run(link.set(index, { alias }))
 }
 
+/**
+ * What makes a new link the attachment's, for the very datagram that makes it: a process that is killed leaves nothing
+ * that DEL does not know. The alias goes first, for the name may be taken.
+ */
+export const claim = (attachment: Attachment<unknown>, index: number): Step[] => {
+  const alias = ownerAlias(attachment.network, attachment)
+  return [
+    ...(alias ? [{ request: link.set(index, { alias }) }] : []),
+    { request: link.set(index, { name: attachment.ifName }) },
+  ]
+}
+
+/** Says in words that the name of a {@link claim} is taken. */
+export const explainClaim = (error: unknown, kind: string, ifName: string, index: number): unknown => {
+  const renaming = link.set(index, { name: ifName }).op
+  if (!(error instanceof NetlinkError && error.op === renaming && isErrno(error, 'EEXIST'))) return error
+  return new CniError({
+    code: codes.internal,
+    msg: `failed to rename ${kind} to ${JSON.stringify(ifName)}: file exists`,
+    details: `the container has an interface ${ifName} already; CNI_IFNAME has to name a new one`,
+    cause: error,
+  })
+}
+
+/** The attachment's interface as the result has it. */
+const listedIn = ({ prevResult, ifName }: Attachment<unknown>) =>
+  prevResult?.interfaces?.find(({ name, sandbox }) => sandbox && name === ifName)
+
+/** Why the link that has the attachment's name is not the attachment's; null where it is. */
 const foreignTo = (attachment: Attachment<unknown>, kind: string, found: Link): string | null => {
-  const { network, prevResult, ifName } = attachment
   if (found.kind !== kind) return `it is no ${kind}: ${found.kind ?? 'hardware'}`
   if (found.alias?.startsWith(aliasPrefix))
-    return found.alias === ownerAlias(network, attachment) ? null : `it belongs to ${found.alias}`
-  const listed = prevResult?.interfaces?.find(({ name, sandbox }) => sandbox && name === ifName)
+    return found.alias === ownerAlias(attachment.network, attachment) ? null : `it belongs to ${found.alias}`
+  const listed = listedIn(attachment)
   return listed?.mac && !sameMac(listed.mac, found.address)
     ? `its MAC is ${found.address}, the result says ${listed.mac}`
     : null
+}
+
+/** Links under other names that are the attachment's: renamed in the container, or never given their name. */
+const strays = async (attachment: Attachment<unknown>, kind: string): Promise<Link[]> => {
+  const alias = ownerAlias(attachment.network, attachment)
+  const mac = listedIn(attachment)?.mac
+  return (await attachment.container.run(link.list())).filter((found) => {
+    if (found.kind !== kind || found.name === attachment.ifName) return false
+    // Others, the Go plugins among them, give no alias.
+    return found.alias ? found.alias === alias : mac !== undefined && sameMac(mac, found.address)
+  })
 }
 
 /**
@@ -83,10 +128,10 @@ export const removeLink = async (attachment: Attachment<unknown>, kind: string):
   // With its namespace the link has gone, too.
   if (!netns) return
   const found = await findLink(container, ifName)
-  if (!found) return
-  const why = foreignTo(attachment, kind, found)
-  if (why === null) await deleteLink(container, found.index)
-  else log.warn(`${ifName} is left alone: ${why}`)
+  const why = found && foreignTo(attachment, kind, found)
+  if (found && why === null) return await deleteLink(container, found.index)
+  if (why) log.warn(`${ifName} is left alone: ${why}`)
+  for (const { index } of await strays(attachment, kind)) await deleteLink(container, index)
 }
 
 /** A plugin of one link. */
@@ -107,8 +152,8 @@ export const defineContainerLink = <S extends z.core.$ZodType<WithDns>, P>(
       const planned = await definition.plan(attachment)
       const elsewhere = definition.assigned?.(attachment) ?? null
       const made = await definition.make(attachment, planned)
-      await label(attachment, made)
-      const { index, name, mac, mtu } = made
+      if (!made.claimed) await label(attachment, made)
+      const { index, name, mac, mtu, carrier } = made
       const rename = name === ifName ? undefined : ifName
       const interfaces = [interfaceEntry(attachment, { name: ifName, address: mac, mtu }, netnsPath)]
       const assigned = elsewhere ?? (await assign(attachment))
@@ -117,7 +162,10 @@ export const defineContainerLink = <S extends z.core.$ZodType<WithDns>, P>(
       const shared = definition.shared?.(conf) ?? true
       try {
         if (assigned)
-          await configureLink(attachment, { index, name, rename, ips, routes, dad: shared, announce: shared })
+          await configureLink(attachment, {
+            ...{ index, name, rename, ips, routes },
+            ...{ dad: shared, wait: carrier, announce: shared },
+          })
         else await container.run(link.set(index, { name: rename, up: true }))
       } catch (error) {
         throw definition.explain?.(error, planned) ?? error

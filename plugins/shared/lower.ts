@@ -2,11 +2,19 @@
 import { CniError, codes, invalidConfig } from '../../cni/error.ts'
 import type { Attachment, Context } from '../../cni/plugin.ts'
 import { apply } from '../../cni/undo.ts'
-import { type Connection, isErrno, type Link, link, NetlinkError, Netns, route } from '../../netlink/index.ts'
+import {
+  type Connection,
+  isErrno,
+  type Link,
+  link,
+  NetlinkError,
+  Netns,
+  nsid,
+  route,
+} from '../../netlink/index.ts'
 import { findLink } from './check.ts'
-import type { Made } from './container-link.ts'
+import { claim, explainClaim, type Made } from './container-link.ts'
 import { draw, vethName } from './identity.ts'
-import { containerNetns } from './netns.ts'
 import { deleteLink } from './veth.ts'
 
 /** Keys that the plugins have in common. */
@@ -97,14 +105,27 @@ export const explainLink = (error: unknown, kind: string, master: Link, reasons:
 
 const moduleOf = (kind: string): string => (kind === 'vlan' ? '8021q' : kind)
 
-/** Whether a number is taken on either side: the kernel looks for it in both. */
+/** Whether a number is taken on either side: kernels before 6.15 make the link beside its master and move it then. */
 const isTaken = async ({ host, container }: Attachment<unknown>, index: number): Promise<boolean> =>
   (await findLink(host, index)) !== null || (await findLink(container, index)) !== null
 
 /**
- * Makes a link in the container on top of a master on the host (or in the container, with `linkInContainer`). It is born
- * there under a name of its own: the kernel looks for the final one among the master's neighbours, too. Equivalent:
- * `ip link add vethX link MASTER netns NS type KIND …`.
+ * Where the master lives, for a request in the container: the identifier that the host's namespace has there, and the
+ * request that gives it one. The kernel would do so itself when it tells of the new link.
+ */
+const masterPlace = async ({ conf, container, hostNetns }: Attachment<LowerConf>) => {
+  if (conf.linkInContainer) return { linkNetnsId: undefined, steps: [] }
+  const known = await container.run(nsid.get(hostNetns))
+  if (known !== undefined) return { linkNetnsId: known, steps: [] }
+  const linkNetnsId = randomIndex()
+  return { linkNetnsId, steps: [{ request: nsid.set(hostNetns, linkNetnsId) }] }
+}
+
+/**
+ * Makes a link in the container on top of a master on the host (or in the container, with `linkInContainer`), with its
+ * name and its alias: all in one datagram to the container's kernel. It is born under a name of its own, because the
+ * kernel looks for it among the master's neighbours, too. Equivalent: `ip -n NS link add vethX link MASTER link-netnsid
+ * HOST type KIND …; ip -n NS link set vethX name eth0`.
  * @param reasons what errors mean of this kind
  * @throws CniError, NetlinkError
  */
@@ -113,10 +134,11 @@ export const addLower = async (
   { master, kind, mac, mtu }: LowerLink,
   reasons: Reasons,
 ): Promise<Made> => {
-  const { conf, container, undo } = attachment
-  const inContainer = conf.linkInContainer
-  const netns = containerNetns(attachment)
+  const { container, undo, ifName, log } = attachment
+  const carrier = master.up && master.carrier !== false
+  if (!carrier) log.warn(`master ${master.name} ${master.up ? 'has no carrier' : 'is down'}: nothing passes`)
   for (let attempt = 1; ; attempt++) {
+    const { linkNetnsId, steps } = await masterPlace(attachment)
     const name = vethName()
     const index = randomIndex()
     const request = link.add({
@@ -124,18 +146,26 @@ export const addLower = async (
       name,
       index,
       link: master.index,
+      linkNetnsId,
       address: mac || undefined,
       mtu,
-      netns: inContainer ? undefined : netns,
     })
     try {
-      await apply(place(attachment, inContainer), undo, [
-        { request, undo: [`delete ${name}`, () => deleteLink(container, index)] },
+      await apply(container, undo, [
+        ...steps,
+        { request, undo: [`delete ${ifName}`, () => deleteLink(container, index)] },
+        ...claim(attachment, index),
       ])
-      return { index, name, mac: mac || master.address, mtu }
+      return { index, name: ifName, mac: mac || master.address, mtu, claimed: true, carrier }
     } catch (error) {
-      const retry = attempt < TRIES && isErrno(error, 'EBUSY', 'EEXIST') && (await isTaken(attachment, index))
-      if (!retry) throw explainLink(error, kind.kind, master, reasons)
+      const op = error instanceof NetlinkError ? error.op : undefined
+      // Somebody else gave the host's namespace an identifier, or took this one or the number.
+      const retry =
+        steps.some((step) => step.request.op === op) ||
+        (op === request.op && isErrno(error, 'EBUSY', 'EEXIST') && (await isTaken(attachment, index)))
+      if (retry && attempt < TRIES) continue
+      const explained = explainClaim(error, kind.kind, ifName, index)
+      throw explained === error ? explainLink(error, kind.kind, master, reasons) : explained
     }
   }
 }
@@ -170,6 +200,11 @@ export const checkLower = async ({ conf, host }: Context<LowerConf>, kind: strin
     if (!(error instanceof CniError)) throw error
     throw notAvailable(error.msg, error.details)
   }
+  if (master.type !== 'ether')
+    throw notAvailable(
+      `master ${master.name} can carry no ${kind}`,
+      `it is no Ethernet interface (${master.type})`,
+    )
   if (!master.up) throw notAvailable(`master ${master.name} is down`, `ip link set ${master.name} up`)
   if (master.carrier === false)
     throw notAvailable(`master ${master.name} has no carrier`, 'look at its cable, or at its peer')
