@@ -2,16 +2,25 @@
 import type { Plugins } from '../cni/plugin.ts'
 import { ipamPlugins } from '../ipam/index.ts'
 import { bridge } from './bridge/index.ts'
+import { dummy } from './dummy.ts'
+import { ipvlan } from './ipvlan.ts'
 import { loopback } from './loopback.ts'
 import { macvlan } from './macvlan.ts'
 import { ptp } from './ptp/index.ts'
+import { vlan } from './vlan.ts'
 
 export { bridge } from './bridge/index.ts'
+export { dummy } from './dummy.ts'
+export { ipvlan } from './ipvlan.ts'
 export { loopback } from './loopback.ts'
 export { macvlan } from './macvlan.ts'
 export { ptp } from './ptp/index.ts'
+export { vlan } from './vlan.ts'
 
 /** Everything that runs in process, by its type; IPAM plugins included. */
 export const plugins: Plugins = new Map(
-  [bridge, loopback, macvlan, ptp, ...ipamPlugins].map((plugin) => [plugin.type, plugin]),
+  [bridge, dummy, ipvlan, loopback, macvlan, ptp, vlan, ...ipamPlugins].map((plugin) => [
+    plugin.type,
+    plugin,
+  ]),
 )

@@ -7,7 +7,7 @@ import { CniError, codes } from '../../cni/error.ts'
 import { type Attachment, type Context, definePlugin } from '../../cni/plugin.ts'
 import { allVersions, type Dns, type Result } from '../../cni/types.ts'
 import type { Step } from '../../cni/undo.ts'
-import { isErrno, type Link, link, NetlinkError, sameMac } from '../../netlink/index.ts'
+import { type Connection, isErrno, type Link, link, NetlinkError, sameMac } from '../../netlink/index.ts'
 import { assign } from './assign.ts'
 import {
   checkConfiguration,
@@ -20,7 +20,7 @@ import {
 import { configureLink } from './configure.ts'
 import { chooseDns } from './dns.ts'
 import { Failures } from './failures.ts'
-import { aliasPrefix, ownerAlias } from './identity.ts'
+import { aliasPrefix, draw, ownerAlias } from './identity.ts'
 import { interfaceEntry } from './result.ts'
 import { deleteLink } from './veth.ts'
 
@@ -66,6 +66,20 @@ export interface ContainerLinkPlugin<S extends z.core.$ZodType<WithDns>, P> {
 const label = async (attachment: Attachment<unknown>, { index }: Made): Promise<void> => {
   const alias = ownerAlias(attachment.network, attachment)
   if (alias) await attachment.container.run(link.set(index, { alias }))
+}
+
+/** Of the upper half of 16 bits: the kernel's own count comes there last. */
+export const randomIndex = (): number => 0x8000 | draw(2).readUInt16LE()
+
+/**
+ * A number for a new link that none in the container has: a {@link claim} behind a request that is refused must not
+ * meet somebody else's link.
+ */
+export const freeIndex = async (container: Connection): Promise<number> => {
+  for (;;) {
+    const index = randomIndex()
+    if (!(await findLink(container, index))) return index
+  }
 }
 
 /**

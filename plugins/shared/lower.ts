@@ -12,9 +12,9 @@ import {
   nsid,
   route,
 } from '../../netlink/index.ts'
-import { findLink } from './check.ts'
-import { claim, explainClaim, type Made } from './container-link.ts'
-import { draw, vethName } from './identity.ts'
+import { checkFailed, findLink } from './check.ts'
+import { claim, explainClaim, freeIndex, type Made, randomIndex } from './container-link.ts'
+import { vethName } from './identity.ts'
 import { deleteLink } from './veth.ts'
 
 /** Keys that the plugins have in common. */
@@ -55,10 +55,25 @@ export const lookUpMaster = async (connection: Connection, name: string): Promis
   })
 }
 
-/** The master of an attachment. @throws CniError */
-export const findMaster = (attachment: Attachment<LowerConf>): Promise<Link> => {
+/** The master of an attachment. @param name default: the configuration's. @throws CniError */
+export const findMaster = (attachment: Attachment<LowerConf>, name?: string): Promise<Link> => {
   const { conf } = attachment
-  return lookUpMaster(place(attachment, conf.linkInContainer), conf.master)
+  return lookUpMaster(place(attachment, conf.linkInContainer), name ?? conf.master)
+}
+
+/**
+ * For CHECK: the link is on the master that the configuration names. The default route's may have changed since, and is
+ * not looked for.
+ * @throws CniError
+ */
+export const checkMaster = async (attachment: Attachment<LowerConf>, found: Link): Promise<void> => {
+  const { conf } = attachment
+  if (conf.master === '') return
+  const master = await findLink(place(attachment, conf.linkInContainer), conf.master)
+  if (!master) throw checkFailed(`master ${conf.master} does not exist`)
+  // One that is a link of this kind itself hands the link to its own master.
+  if (found.link !== master.index && found.link !== master.link)
+    throw checkFailed(`interface ${found.name} is on another interface than ${master.name}`)
 }
 
 /**
@@ -81,29 +96,39 @@ export interface LowerLink {
 
 const TRIES = 10
 
-/** Of the upper half of 16 bits: the kernel's own count comes there last. */
-const randomIndex = (): number => 0x8000 | draw(2).readUInt16LE()
-
 /** What errors of the kernel mean of a kind of link, by their codes. */
 export type Reasons = Readonly<Record<string, string>>
 
-/** Says in words that help why the kernel did not make a link, or did not set it up. */
-export const explainLink = (error: unknown, kind: string, master: Link, reasons: Reasons): unknown => {
+const reasonsOfMaster = ({ name, type }: Link, kind: string): Reasons => ({
+  ENETDOWN: `${name} is down: ip link set ${name} up`,
+  ENODEV: `${name} has just gone`,
+  ...(type === 'ether'
+    ? {}
+    : { EINVAL: `${name} is no Ethernet interface (${type}), and can carry no ${kind}` }),
+})
+
+/**
+ * Says in words that help why the kernel did not make a link, or did not set it up.
+ * @param master null for a link without one
+ */
+export const explainLink = (
+  error: unknown,
+  kind: string,
+  master: Link | null,
+  reasons: Reasons = {},
+): unknown => {
   if (!(error instanceof NetlinkError)) return error
-  const general: Reasons = {
-    EOPNOTSUPP: `this kernel makes no ${kind} links: load its module (modprobe ${moduleOf(kind)})`,
-    ENETDOWN: `${master.name} is down: ip link set ${master.name} up`,
-    ENODEV: `${master.name} has just gone`,
-    ...(master.type === 'ether'
-      ? {}
-      : { EINVAL: `${master.name} is no Ethernet interface (${master.type}), and can carry no ${kind}` }),
+  const { [error.code]: details = error.code === 'EOPNOTSUPP' ? noSuchKind(kind) : undefined } = {
+    ...(master ? reasonsOfMaster(master, kind) : {}),
+    ...reasons,
   }
-  const details = general[error.code] ?? reasons[error.code]
   if (!details) return error
   return new CniError({ code: codes.internal, msg: error.message, details, cause: error })
 }
 
 const moduleOf = (kind: string): string => (kind === 'vlan' ? '8021q' : kind)
+const noSuchKind = (kind: string): string =>
+  `this kernel makes no ${kind} links: load its module (modprobe ${moduleOf(kind)})`
 
 /** Whether a number is taken on either side: kernels before 6.15 make the link beside its master and move it then. */
 const isTaken = async ({ host, container }: Attachment<unknown>, index: number): Promise<boolean> =>
@@ -140,7 +165,7 @@ export const addLower = async (
   for (let attempt = 1; ; attempt++) {
     const { linkNetnsId, steps } = await masterPlace(attachment)
     const name = vethName()
-    const index = randomIndex()
+    const index = await freeIndex(container)
     const request = link.add({
       ...kind,
       name,
@@ -187,12 +212,25 @@ export const kernelHas = async (kind: link.KindOptions): Promise<boolean> => {
   }
 }
 
-/** @throws CniError code 50 where the kernel can't make such links, or the master is missing, down or without a carrier */
-export const checkLower = async ({ conf, host }: Context<LowerConf>, kind: string): Promise<void> => {
+/** @throws CniError code 50 where the kernel can't make such links */
+export const checkKind = async (kind: string): Promise<void> => {
   if (!(await kernelHas({ kind })))
     throw notAvailable(`this kernel makes no ${kind} links`, `load its module: modprobe ${moduleOf(kind)}`)
+}
+
+/**
+ * @param chained whether an earlier plugin of the chain may name the master, so that there need be no default route
+ * @throws CniError code 50 where the kernel can't make such links, or the master is missing, down or without a carrier
+ */
+export const checkLower = async (
+  { conf, host }: Context<LowerConf>,
+  kind: string,
+  chained = false,
+): Promise<void> => {
+  await checkKind(kind)
   // One in a container can only be looked for with the container.
   if (conf.linkInContainer) return
+  if (chained && conf.master === '' && (await defaultInterface(host)) === undefined) return
   let master: Link
   try {
     master = await lookUpMaster(host, conf.master)

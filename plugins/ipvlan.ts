@@ -1,0 +1,135 @@
+/** `ipvlan`: an interface with addresses of its own, but the master's MAC. */
+import * as z from 'zod/mini'
+import { invalidConfig } from '../cni/error.ts'
+import type { Attachment } from '../cni/plugin.ts'
+import { commonConf, flag, int, rule, text } from '../cni/schema.ts'
+import type { Result } from '../cni/types.ts'
+import type { Link } from '../netlink/index.ts'
+import { checkFailed } from './shared/check.ts'
+import { defineContainerLink } from './shared/container-link.ts'
+import {
+  addLower,
+  checkLower,
+  checkMaster,
+  explainLink,
+  findMaster,
+  lowerMtu,
+  type Reasons,
+} from './shared/lower.ts'
+
+const modes = ['l2', 'l3', 'l3s'] as const
+const flags = ['bridge', 'private', 'vepa'] as const
+
+/** A key with a few values, the first of which is the default; as Go has it, the empty text is, too. */
+const oneOf = (key: string, values: readonly string[]) =>
+  z._default(
+    z.string().check(
+      rule(
+        (value) => value === '' || values.includes(value),
+        (value) => `unknown ipvlan ${key}: ${JSON.stringify(value)}`,
+      ),
+    ),
+    values[0]!,
+  )
+
+/** Every key of the ipvlan plugin. */
+export const ipvlanConf = z.object({
+  ...commonConf,
+  /** The lower interface. Default: the only one in prevResult, or that of the default route. */
+  master: z._default(text, ''),
+  /** Whether the master's segment is the container's (`l2`), or the host routes for it (`l3`; `l3s` with netfilter). */
+  mode: oneOf('mode', modes),
+  /** Which of the master's ipvlans reach each other. `bridge`: all. Go has no such key. */
+  flag: oneOf('flag', flags),
+  /** 0: the master's. */
+  mtu: z._default(int, 0),
+  /** The master is an interface of the container. */
+  linkInContainer: flag,
+})
+type Own = Attachment<z.infer<typeof ipvlanConf>>
+
+const modeOf = (mode: string) => modes.find((one) => one === mode) ?? 'l2'
+const flagOf = (value: string) => flags.find((one) => one === value) ?? 'bridge'
+
+/** Addresses of an earlier plugin of the chain, where there is no IPAM of this one's own. */
+const fromChain = ({ ipam, prevResult }: Own): Result | null =>
+  !ipam && prevResult?.ips?.length ? prevResult : null
+
+/** The name of the master; empty: that of the default route. @throws CniError */
+const masterName = ({ conf, prevResult }: Own): string => {
+  if (conf.master !== '' || !prevResult) return conf.master
+  const [only, ...more] = prevResult.interfaces ?? []
+  if (only?.name && more.length === 0) return only.name
+  throw invalidConfig(
+    'chained master failure. PrevResult lacks a single named interface',
+    'name the interface in "master"',
+  )
+}
+
+/** In the l3 modes the interface neither asks nor answers by ARP, and no broadcast passes. @throws CniError */
+const checkL3 = (attachment: Own, mode: string): void => {
+  const { ipam } = attachment
+  if (ipam?.type === 'dhcp')
+    throw invalidConfig(
+      `IPAM plugin "dhcp" can not work in ipvlan mode ${mode}`,
+      'no broadcast passes there: use mode l2, or host-local or static',
+    )
+  if (!ipam && !fromChain(attachment))
+    throw invalidConfig(
+      `ipvlan mode ${mode} requires an IPAM configuration`,
+      'the host finds such a container by its addresses only; without ipam only mode l2 works',
+    )
+}
+
+const reasons = ({ name, master }: Link): Reasons => ({
+  EBUSY:
+    master === undefined
+      ? `${name} carries macvlan interfaces: macvlan and ipvlan exclude each other on one master`
+      : `${name} is a port of another interface (index ${master}), and can carry no ipvlan`,
+})
+
+/** The ipvlan plugin. */
+export const ipvlan = defineContainerLink({
+  type: 'ipvlan',
+  conf: ipvlanConf,
+  // In the l3 modes the interface is NOARP: nobody is to be asked, nor told.
+  shared: ({ mode }) => modeOf(mode) === 'l2',
+  assigned: fromChain,
+  async plan(attachment) {
+    const { conf } = attachment
+    const mode = modeOf(conf.mode)
+    if (conf.mtu < 0) throw invalidConfig(`invalid MTU ${conf.mtu}, must be [0, master MTU]`)
+    // Read now: what is wrong with IPAM is to be refused here, too.
+    void attachment.ipam
+    if (mode !== 'l2') checkL3(attachment, mode)
+    const master = await findMaster(attachment, masterName(attachment))
+    // In the l3 modes the host routes, and so fragments.
+    return { mode, master, mtu: mode === 'l2' ? lowerMtu(conf.mtu, master) : conf.mtu || master.mtu }
+  },
+  make(attachment, { mode, master, mtu }) {
+    const own = flagOf(attachment.conf.flag)
+    const data = { mode, flags: { private: own === 'private', vepa: own === 'vepa' } }
+    return addLower(attachment, { master, kind: { kind: 'ipvlan', data }, mac: '', mtu }, reasons(master))
+  },
+  explain: (error, { master }) =>
+    explainLink(error, 'ipvlan', master, {
+      EADDRINUSE: `another ipvlan interface of ${master.name} has this address`,
+    }),
+  async check(attachment, found) {
+    const { conf } = attachment
+    const data = found.kind === 'ipvlan' ? found.data : undefined
+    const mode = modeOf(conf.mode)
+    if (data?.mode !== mode)
+      throw checkFailed(`interface ${found.name} is in mode ${data?.mode}, the configuration says ${mode}`)
+    const own = data.flags?.private ? 'private' : data.flags?.vepa ? 'vepa' : 'bridge'
+    if (own !== flagOf(conf.flag))
+      throw checkFailed(
+        `interface ${found.name} has the flag ${own}, the configuration says ${flagOf(conf.flag)}`,
+        'all ipvlan interfaces of a master have the mode and flag of the one that was made last',
+      )
+    if (conf.mtu !== 0 && conf.mtu !== found.mtu)
+      throw checkFailed(`interface ${found.name} has MTU ${found.mtu}, the configuration says ${conf.mtu}`)
+    await checkMaster(attachment, found)
+  },
+  status: (context) => checkLower(context, 'ipvlan', true),
+})

@@ -1,0 +1,109 @@
+/** `vlan`: one VLAN of an interface, for one container. */
+import * as z from 'zod/mini'
+import { invalidConfig } from '../cni/error.ts'
+import { commonConf, flag, int, rule, text } from '../cni/schema.ts'
+import type { Link } from '../netlink/index.ts'
+import { checkFailed } from './shared/check.ts'
+import { defineContainerLink } from './shared/container-link.ts'
+import {
+  addLower,
+  checkLower,
+  checkMaster,
+  explainLink,
+  findMaster,
+  lowerMtu,
+  type Reasons,
+} from './shared/lower.ts'
+import { macOf } from './shared/mac.ts'
+
+const MAX_ID = 4094
+
+const protocols = ['802.1Q', '802.1ad'] as const
+const protocolOf = (text: string) =>
+  text === '' ? '802.1Q' : protocols.find((one) => one.toLowerCase() === text.toLowerCase())
+
+/** Every key of the vlan plugin. */
+export const vlanConf = z.object({
+  ...commonConf,
+  /** The interface that carries the VLAN. */
+  master: z.prefault(
+    text.check(
+      rule(
+        (value) => value !== '',
+        () => '"master" field is required. It specifies the host interface name to create the VLAN for',
+      ),
+    ),
+    '',
+  ),
+  /** 0 to 4094. 0: a tag with a priority only. */
+  vlanId: z._default(
+    int.check(
+      rule(
+        (id) => id >= 0 && id <= MAX_ID,
+        // Go's words, which say 4095.
+        (id) => `invalid VLAN ID ${id} (must be between 0 and 4095 inclusive)`,
+      ),
+    ),
+    0,
+  ),
+  /** `802.1Q` or `802.1ad`, the outer tag of two. Go has no such key. */
+  protocol: z._default(
+    text.check(
+      rule(
+        (value) => protocolOf(value) !== undefined,
+        (value) => `unknown VLAN protocol: ${JSON.stringify(value)}`,
+      ),
+    ),
+    '802.1Q',
+  ),
+  /** 0: the master's. */
+  mtu: z._default(int, 0),
+  /** The master is an interface of the container. */
+  linkInContainer: flag,
+})
+
+/** Bytes of a tag. */
+const TAG = 4
+
+/** What fits into the VLAN: MACsec can't lengthen its frames by a tag (netif_reduces_vlan_mtu). */
+const carrierOf = (master: Link): Link =>
+  master.kind === 'macsec' ? { ...master, mtu: master.mtu - TAG } : master
+
+const reasons = ({ name }: Link, id: number): Reasons => ({
+  EEXIST: `VLAN ${id} of ${name} is in use: another container, or the host, has it. One VLAN of a master is for one interface; for several containers plug them into a bridge on top of it`,
+  EOPNOTSUPP: `this kernel makes no vlan links (load its module: modprobe 8021q), or ${name} carries no VLANs`,
+})
+
+/** The vlan plugin. */
+export const vlan = defineContainerLink({
+  type: 'vlan',
+  conf: vlanConf,
+  async plan(attachment) {
+    const { conf } = attachment
+    const mac = macOf(attachment, true)
+    if (conf.mtu < 0) throw invalidConfig(`invalid MTU ${conf.mtu}, must be [0, master MTU]`)
+    // Read now: what is wrong with IPAM is to be refused here, too.
+    void attachment.ipam
+    const master = carrierOf(await findMaster(attachment))
+    return { mac, master, mtu: lowerMtu(conf.mtu, master) }
+  },
+  make(attachment, { mac, master, mtu }) {
+    const { vlanId: id, protocol } = attachment.conf
+    const data = { id, protocol: protocolOf(protocol) }
+    return addLower(attachment, { master, kind: { kind: 'vlan', data }, mac, mtu }, reasons(master, id))
+  },
+  explain: (error, { master }) => explainLink(error, 'vlan', master, {}),
+  async check(attachment, found) {
+    const { conf } = attachment
+    const { id, protocol } = (found.kind === 'vlan' ? found.data : undefined) ?? {}
+    if (id !== conf.vlanId)
+      throw checkFailed(`interface ${found.name} has VLAN ${id}, the configuration says ${conf.vlanId}`)
+    const wanted = protocolOf(conf.protocol)
+    if (protocol !== wanted)
+      throw checkFailed(`interface ${found.name} tags as ${protocol}, the configuration says ${wanted}`)
+    if (conf.mtu !== 0 && conf.mtu !== found.mtu)
+      throw checkFailed(`interface ${found.name} has MTU ${found.mtu}, the configuration says ${conf.mtu}`)
+    await checkMaster(attachment, found)
+  },
+  status: (context) => checkLower(context, 'vlan'),
+})
