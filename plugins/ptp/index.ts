@@ -75,7 +75,10 @@ export const ptp = definePlugin({
       mac: asked,
     })
     const { before, after } = routesInside(index, paths)
-    await configureLink(attachment, { index, name: ifName, ips, routes, dad: false, before, after })
+    // Only the host is on the wire, and this pair is new to it.
+    const quiet = { dad: false, arpNotify: false }
+    const setup = { index, name: ifName, ips, routes, before, after, ...quiet }
+    await configureLink(attachment, setup)
     await serve(attachment, hostIndex, paths)
     if (conf.ipMasq)
       await setUpMasquerade(

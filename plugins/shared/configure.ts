@@ -35,7 +35,9 @@ export interface Configuration {
   readonly dad: boolean
   /** False: without waiting for the outcome, where nothing passes the interface now. Default true. */
   readonly wait?: boolean | undefined
-  /** Whether IPv6 addresses are announced when the interface comes up, as those of IPv4 are. Default false. */
+  /** Whether IPv4 addresses are announced when the interface comes up (gratuitous ARP). Default true. */
+  readonly arpNotify?: boolean | undefined
+  /** The same of IPv6 addresses. Default false. */
   readonly announce?: boolean | undefined
   /** Further requests, when the interface is up: before the routes, and after them. */
   readonly before?: readonly Request<void>[] | undefined
@@ -101,11 +103,12 @@ export const configureRequests = ({
   ips,
   routes,
   dad,
+  arpNotify = true,
   before = [],
   after = [],
 }: Configuration): Request<void>[] => [
   ...(rename === undefined ? [] : [link.set(index, { name: rename })]),
-  link.set(index, { afSpec: { inet: { conf: { arpNotify: 1 } } } }),
+  ...(arpNotify ? [link.set(index, { afSpec: { inet: { conf: { arpNotify: 1 } } } })] : []),
   ...ips.map(({ address: own }) =>
     familyOf(own) === 4
       ? address.add({ index, address: own, broadcast: 'auto' })
