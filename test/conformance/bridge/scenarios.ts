@@ -1,6 +1,7 @@
 /** Configurations of the bridge plugin: every key, and what keys do together. */
 import type { JsonObject } from '../../../cni/types.ts'
 import type { PrivateHost } from '../../support/space.ts'
+import type { Refused } from './refusal.ts'
 import { type Attachment, goVersions, type Scenario } from './sides.ts'
 
 const v4 = { type: 'host-local', subnet: '10.22.0.0/16', routes: [{ dst: '0.0.0.0/0' }] }
@@ -298,13 +299,6 @@ export const scenarios: readonly Scenario[] = [
   ...newer,
 ]
 
-/** A configuration that both refuse. */
-export interface Refused extends Scenario {
-  /** Our words, where they differ from Go's, which are told by Go's JSON decoder or by the C library. */
-  readonly ours?: RegExp
-  /** Whether DEL is an error too: what may be there can't be removed. */
-  readonly delFails?: boolean
-}
 const key = (name: string, expected: string): RegExp =>
   new RegExp(`^failed to load netconf: bridge\\.${name}: expected ${expected}`)
 const args = (text: string): Pick<Scenario, 'attachments'> => ({

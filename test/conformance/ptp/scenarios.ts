@@ -1,5 +1,6 @@
 /** Configurations of the ptp plugin: every key, and the addresses it meets. */
 import type { JsonObject } from '../../../cni/types.ts'
+import type { Refused } from '../bridge/refusal.ts'
 import { goVersions, type Scenario } from '../bridge/sides.ts'
 
 const v4 = { type: 'host-local', subnet: '10.22.0.0/16', routes: [{ dst: '0.0.0.0/0' }] }
@@ -117,13 +118,6 @@ const masqueraded: readonly Scenario[] = [
 const versions = goVersions.map((cniVersion) => scenario(`${cniVersion}`, { cniVersion, ipam: dual }))
 
 export const scenarios: readonly Scenario[] = [...general, ...addresses, ...masqueraded, ...versions]
-
-/** What both refuse. */
-export interface Refused extends Scenario {
-  /** Our words, where they differ from Go's. */
-  readonly ours?: RegExp
-  readonly delFails?: boolean
-}
 
 export const refused: readonly Refused[] = [
   scenario('no IPAM', {}),
