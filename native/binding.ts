@@ -147,6 +147,10 @@ export interface Binding {
   /** ioctl(2) with a buffer argument, which the kernel may change in place, or with a number for requests that take one
    * by value (0 to 2^32 - 1). Which of both it is, is the request's: the kernel can't tell. Returns ioctl's result. */
   ioctl(descriptor: Descriptor, request: number, argument: Uint8Array | number): number
+  /** ioctl(2) with a buffer argument in a child process that takes on an SELinux label first (`setcon` where it may not:
+   * EINVAL without SELinux or for a label that the policy does not know; EACCES by its rules). The buffer stays as it
+   * is. The child is this process once more for a moment, without its other threads. */
+  ioctlLabelled(descriptor: Descriptor, request: number, argument: Uint8Array, label: string): void
 
   /** flock(2) without waiting: LOCK_SH 1, LOCK_EX 2, LOCK_UN 8. False when somebody else holds it. */
   tryFlock(descriptor: Descriptor, operation: number): boolean

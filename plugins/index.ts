@@ -7,6 +7,7 @@ import { ipvlan } from './ipvlan.ts'
 import { loopback } from './loopback.ts'
 import { macvlan } from './macvlan.ts'
 import { ptp } from './ptp/index.ts'
+import { tap } from './tap.ts'
 import { vlan } from './vlan.ts'
 
 export { bridge } from './bridge/index.ts'
@@ -15,11 +16,12 @@ export { ipvlan } from './ipvlan.ts'
 export { loopback } from './loopback.ts'
 export { macvlan } from './macvlan.ts'
 export { ptp } from './ptp/index.ts'
+export { tap } from './tap.ts'
 export { vlan } from './vlan.ts'
 
 /** Everything that runs in process, by its type; IPAM plugins included. */
 export const plugins: Plugins = new Map(
-  [bridge, dummy, ipvlan, loopback, macvlan, ptp, vlan, ...ipamPlugins].map((plugin) => [
+  [bridge, dummy, ipvlan, loopback, macvlan, ptp, tap, vlan, ...ipamPlugins].map((plugin) => [
     plugin.type,
     plugin,
   ]),

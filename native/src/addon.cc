@@ -27,6 +27,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Export<Open>(exports, "open");
   Export<Adopt>(exports, "adopt");
   Export<Ioctl>(exports, "ioctl");
+  Export<IoctlLabelled>(exports, "ioctlLabelled");
   Export<Transact>(exports, "transact");
   Export<TransactSync>(exports, "transactSync");
   Export<StartWatch>(exports, "watch");

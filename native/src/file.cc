@@ -1,6 +1,7 @@
 // Descriptors of files, and what every descriptor can do.
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 
@@ -32,6 +33,38 @@ napi_value GetFd(napi_env env, napi_callback_info info) {
 napi_value Close(napi_env env, napi_callback_info info) {
   if (Descriptor* self = Receiver(env, info)) self->Close();
   return nullptr;
+}
+
+// Writes the whole of a label to the attribute of the calling process.
+int TakeLabel(const std::string& label) {
+  const int fd = open("/proc/self/attr/current", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  return write(fd, label.data(), label.size()) < 0 ? -1 : 0;
+}
+
+// ioctl(2) in a child that has taken on an SELinux label: what the kernel makes has its maker's. A process of several
+// threads may only take on a type that is bounded by its own (selinux_lsm_setattr), and has no way back.
+Failure IoctlAs(const std::string& label, int fd, unsigned long request, void* argument) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) < 0) return LastFailure("pipe2");
+  UniqueFd reader(ends[0]);
+  UniqueFd writer(ends[1]);
+  const pid_t child = fork();
+  if (child < 0) return LastFailure("fork");
+  if (child == 0) {
+    // Other threads are not here, and may have held any lock: system calls only.
+    const bool labelled = TakeLabel(label) == 0;
+    const bool done = labelled && ioctl(fd, request, argument) >= 0;
+    const int outcome[] = {labelled, done ? 0 : errno};
+    _exit(write(writer.get(), outcome, sizeof outcome) == sizeof outcome ? 0 : 1);
+  }
+  writer.Reset();
+  int outcome[2] = {};
+  const ssize_t length = Retry([&] { return read(reader.get(), outcome, sizeof outcome); });
+  int status = 0;
+  Retry([&] { return waitpid(child, &status, 0); });
+  if (length != sizeof outcome) return {ECHILD, "fork"};
+  return {outcome[1], outcome[0] ? "ioctl" : "setcon"};
 }
 
 }  // namespace
@@ -85,6 +118,20 @@ Napi::Value Ioctl(const Napi::CallbackInfo& info) {
   if (result < 0) return arguments.Throw(LastFailure("ioctl"));
   std::copy_n(copy.begin(), bytes.size(), bytes.begin());
   return Napi::Number::New(info.Env(), result);
+}
+
+Napi::Value IoctlLabelled(const Napi::CallbackInfo& info) {
+  Arguments arguments(info, "ioctlLabelled");
+  const auto request = static_cast<unsigned long>(arguments.Integer(arguments[1], "request", 0, UINT32_MAX));
+  const std::string label = arguments.Text(arguments[3], "label");
+  const int fd = arguments.DescriptorOf(arguments[0], "descriptor").fd();
+  const std::span<uint8_t> bytes = arguments.Bytes(arguments[2], "argument");
+  if (!arguments.ok()) return {};
+  // As for ioctl. What the kernel changes of it stays with the child.
+  std::vector<uint8_t> copy(bytes.begin(), bytes.end());
+  copy.resize(bytes.size() + (1 << _IOC_SIZEBITS));
+  if (const Failure failure = IoctlAs(label, fd, request, copy.data())) return arguments.Throw(failure);
+  return arguments.Undefined();
 }
 
 }  // namespace linkwright

@@ -94,16 +94,21 @@ export const claim = (attachment: Attachment<unknown>, index: number): Step[] =>
   ]
 }
 
-/** Says in words that the name of a {@link claim} is taken. */
-export const explainClaim = (error: unknown, kind: string, ifName: string, index: number): unknown => {
-  const renaming = link.set(index, { name: ifName }).op
-  if (!(error instanceof NetlinkError && error.op === renaming && isErrno(error, 'EEXIST'))) return error
-  return new CniError({
+/** The container has an interface of the attachment's name. */
+export const nameTaken = (kind: string, ifName: string, cause: unknown): CniError =>
+  new CniError({
     code: codes.internal,
     msg: `failed to rename ${kind} to ${JSON.stringify(ifName)}: file exists`,
     details: `the container has an interface ${ifName} already; CNI_IFNAME has to name a new one`,
-    cause: error,
+    cause,
   })
+
+/** Says in words that the name of a {@link claim} is taken. */
+export const explainClaim = (error: unknown, kind: string, ifName: string, index: number): unknown => {
+  const renaming = link.set(index, { name: ifName }).op
+  return error instanceof NetlinkError && error.op === renaming && isErrno(error, 'EEXIST')
+    ? nameTaken(kind, ifName, error)
+    : error
 }
 
 /** The attachment's interface as the result has it. */

@@ -132,6 +132,10 @@ const cases = () => {
       bad: [foreign, [...notBytes, new Uint8Array(0), new Uint8Array(12), new Uint8Array(8 * 4097)]],
     },
     ioctl: { args: [descriptor, 0, bytes], bad: [foreign, [...notInt.slice(0, -3), -1, 2 ** 32], notBytes] },
+    ioctlLabelled: {
+      args: [descriptor, 0, bytes, 'label'],
+      bad: [foreign, [...notInt.slice(0, -3), -1, 2 ** 32], notBytes, [undefined, null, 7, {}]],
+    },
     tryFlock: flock,
     flock,
   }
