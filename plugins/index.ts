@@ -3,6 +3,7 @@ import type { Plugins } from '../cni/plugin.ts'
 import { ipamPlugins } from '../ipam/index.ts'
 import { bridge } from './bridge/index.ts'
 import { dummy } from './dummy.ts'
+import { hostDevice } from './host-device/index.ts'
 import { ipvlan } from './ipvlan.ts'
 import { loopback } from './loopback.ts'
 import { macvlan } from './macvlan.ts'
@@ -12,6 +13,7 @@ import { vlan } from './vlan.ts'
 
 export { bridge } from './bridge/index.ts'
 export { dummy } from './dummy.ts'
+export { hostDevice } from './host-device/index.ts'
 export { ipvlan } from './ipvlan.ts'
 export { loopback } from './loopback.ts'
 export { macvlan } from './macvlan.ts'
@@ -21,7 +23,7 @@ export { vlan } from './vlan.ts'
 
 /** Everything that runs in process, by its type; IPAM plugins included. */
 export const plugins: Plugins = new Map(
-  [bridge, dummy, ipvlan, loopback, macvlan, ptp, tap, vlan, ...ipamPlugins].map((plugin) => [
+  [bridge, dummy, hostDevice, ipvlan, loopback, macvlan, ptp, tap, vlan, ...ipamPlugins].map((plugin) => [
     plugin.type,
     plugin,
   ]),

@@ -20,6 +20,16 @@ import { type InstalledRoute, installedRoutes } from './configure.ts'
 export const checkFailed = (msg: string, details?: string): CniError =>
   new CniError({ code: 999, msg, details })
 
+/** One thing that CHECK looks at; undefined where the configuration asks for nothing. */
+export type Fact = readonly [what: string, have: unknown, want: unknown]
+
+/** What the kernel says of a link is what the configuration asks for. @throws CniError naming the first that differs */
+export const checkFacts = ({ name }: Link, facts: readonly Fact[]): void => {
+  for (const [what, have, want] of facts)
+    if (want !== undefined && have !== want)
+      throw checkFailed(`interface ${name} has ${what} ${have ?? 'none'}, the configuration says ${want}`)
+}
+
 /** The result of ADD. @throws CniError where the runtime did not pass it */
 export const requirePrevResult = ({ prevResult }: Pick<Attachment<unknown>, 'prevResult'>): Result => {
   if (!prevResult)
@@ -42,17 +52,17 @@ export const findLink = async (connection: Connection, which: string | number): 
 }
 
 /**
- * The link of an interface in the result, of the right kind and with its MAC.
+ * The link of an interface in the result, of the right kind (where that is known) and with its MAC.
  * @throws CniError
  */
 export const checkLink = async (
   connection: Connection,
   { name, mac, mtu }: Interface,
-  kind: string,
+  kind?: string,
 ): Promise<Link> => {
   const found = await findLink(connection, name)
   if (!found) throw checkFailed(`interface ${name} of the result does not exist`)
-  if (found.kind !== kind)
+  if (kind !== undefined && found.kind !== kind)
     throw checkFailed(`interface ${name} is not a ${kind}`, `it is: ${found.kind ?? 'hardware'}`)
   if (mac && !sameMac(mac, found.address))
     throw checkFailed(`interface ${name} has MAC ${found.address}, the result says ${mac}`)

@@ -71,7 +71,7 @@ export class Node {
       verb,
       conf: this.#conf(conf, prevResult),
     }
-    const plugin = plugins.get(String(invocation.conf.type))
+    const plugin = (this.options.plugins ?? plugins).get(String(invocation.conf.type))
     if (!plugin) throw new Error(`there is no plugin ${invocation.conf.type}`)
     const host = { plugins, hostNetns: this.netns, environment: plainEnv, log, ...this.options }
     const added = await dispatch(plugin, invocation, host, { signal, deliver })
