@@ -70,10 +70,9 @@ export const ptp = definePlugin({
     }))
     const paths = pathsOf(ips)
     const routes = assigned.routes ?? []
-    const { hostName, hostIndex, hostMac, index, mac } = await addVeth(attachment, {
-      mtu: conf.mtu,
-      mac: asked,
-    })
+    const families = new Set(paths.containers.map(familyOf))
+    const pair = { mtu: conf.mtu, mac: asked, hostDad: families.has(6) ? false : undefined }
+    const { hostName, hostIndex, hostMac, index, mac } = await addVeth(attachment, pair)
     const { before, after } = routesInside(index, paths)
     // Only the host is on the wire, and this pair is new to it.
     const quiet = { dad: false, arpNotify: false }
@@ -86,7 +85,7 @@ export const ptp = definePlugin({
         ips.map((ip) => ip.address),
       )
     // Last, because nothing takes it back.
-    enableForwarding(hostNetns, paths.containers.map(familyOf))
+    enableForwarding(hostNetns, families)
     const mtu = conf.mtu || DEFAULT_MTU
     return {
       interfaces: [

@@ -14,6 +14,11 @@ export interface VethOptions {
   readonly mac: string
   /** Index of the bridge that the host's end becomes a port of. */
   readonly master?: number | undefined
+  /**
+   * Whether the host's end probes its IPv6 addresses before use. As long as its link-local one is not, the host can't ask
+   * for the container's MAC when it forwards. Default: as the host's setting says.
+   */
+  readonly hostDad?: boolean | undefined
   /** Further requests for the host's end, which they know by its name. */
   readonly steps?: ((hostName: string) => readonly Step[]) | undefined
 }
@@ -99,8 +104,13 @@ export const addVeth = async (attachment: Attachment<unknown>, options: VethOpti
       index = await freeIndex(attachment, hostName)
       continue
     }
-    // A container must not give the host routes by router advertisements.
-    preferSysctls(hostNetns, log, [{ name: `net/ipv6/conf/${hostName}/accept_ra`, value: '0' }])
+    const settings = `net/ipv6/conf/${hostName}`
+    preferSysctls(hostNetns, log, [
+      // A container must not give the host routes by router advertisements.
+      { name: `${settings}/accept_ra`, value: '0' },
+      // In time: without a carrier, which comes with the other end, there are no addresses to probe.
+      ...(options.hostDad === false ? [{ name: `${settings}/accept_dad`, value: '0' }] : []),
+    ])
     return { hostName, hostIndex, hostMac, index, mac }
   }
 }
