@@ -5,7 +5,7 @@ import type { Attachment } from '../cni/plugin.ts'
 import { commonConf, flag, int, rule, text } from '../cni/schema.ts'
 import type { Result } from '../cni/types.ts'
 import type { Link } from '../netlink/index.ts'
-import { checkFailed } from './shared/check.ts'
+import { checkFacts } from './shared/check.ts'
 import { defineContainerLink } from './shared/container-link.ts'
 import {
   addLower,
@@ -88,6 +88,8 @@ const reasons = ({ name, master }: Link): Reasons => ({
       : `${name} is a port of another interface (index ${master}), and can carry no ipvlan`,
 })
 
+const newest = 'all ipvlan interfaces of a master have the mode and the flag of the one that was made last'
+
 /** The ipvlan plugin. */
 export const ipvlan = defineContainerLink({
   type: 'ipvlan',
@@ -117,18 +119,13 @@ export const ipvlan = defineContainerLink({
     }),
   async check(attachment, found) {
     const { conf } = attachment
-    const data = found.kind === 'ipvlan' ? found.data : undefined
-    const mode = modeOf(conf.mode)
-    if (data?.mode !== mode)
-      throw checkFailed(`interface ${found.name} is in mode ${data?.mode}, the configuration says ${mode}`)
-    const own = data.flags?.private ? 'private' : data.flags?.vepa ? 'vepa' : 'bridge'
-    if (own !== flagOf(conf.flag))
-      throw checkFailed(
-        `interface ${found.name} has the flag ${own}, the configuration says ${flagOf(conf.flag)}`,
-        'all ipvlan interfaces of a master have the mode and flag of the one that was made last',
-      )
-    if (conf.mtu !== 0 && conf.mtu !== found.mtu)
-      throw checkFailed(`interface ${found.name} has MTU ${found.mtu}, the configuration says ${conf.mtu}`)
+    const { mode, flags } = (found.kind === 'ipvlan' ? found.data : undefined) ?? {}
+    const own = flags?.private ? 'private' : flags?.vepa ? 'vepa' : 'bridge'
+    checkFacts(found, [
+      ['mode', mode, modeOf(conf.mode), newest],
+      ['flag', own, flagOf(conf.flag), newest],
+      ['MTU', found.mtu, conf.mtu || undefined],
+    ])
     await checkMaster(attachment, found)
   },
   status: (context) => checkLower(context, 'ipvlan', true),

@@ -3,7 +3,7 @@ import * as z from 'zod/mini'
 import { invalidConfig } from '../cni/error.ts'
 import { commonConf, flag, int, rule, text } from '../cni/schema.ts'
 import type { Link } from '../netlink/index.ts'
-import { checkFailed } from './shared/check.ts'
+import { checkFacts } from './shared/check.ts'
 import { defineContainerLink } from './shared/container-link.ts'
 import {
   addLower,
@@ -96,13 +96,12 @@ export const vlan = defineContainerLink({
   async check(attachment, found) {
     const { conf } = attachment
     const { id, protocol } = (found.kind === 'vlan' ? found.data : undefined) ?? {}
-    if (id !== conf.vlanId)
-      throw checkFailed(`interface ${found.name} has VLAN ${id}, the configuration says ${conf.vlanId}`)
-    const wanted = protocolOf(conf.protocol)
-    if (protocol !== wanted)
-      throw checkFailed(`interface ${found.name} tags as ${protocol}, the configuration says ${wanted}`)
-    if (conf.mtu !== 0 && conf.mtu !== found.mtu)
-      throw checkFailed(`interface ${found.name} has MTU ${found.mtu}, the configuration says ${conf.mtu}`)
+    checkFacts(found, [
+      ['VLAN', id, conf.vlanId],
+      ['protocol', protocol, protocolOf(conf.protocol)],
+      ['MTU', found.mtu, conf.mtu || undefined],
+      ['MAC', found.address, macOf(attachment, true) || undefined],
+    ])
     await checkMaster(attachment, found)
   },
   status: (context) => checkLower(context, 'vlan'),

@@ -20,14 +20,17 @@ import { type InstalledRoute, installedRoutes } from './configure.ts'
 export const checkFailed = (msg: string, details?: string): CniError =>
   new CniError({ code: 999, msg, details })
 
-/** One thing that CHECK looks at; undefined where the configuration asks for nothing. */
-export type Fact = readonly [what: string, have: unknown, want: unknown]
+/** One thing that CHECK looks at, and how it may have come to differ; undefined where the configuration asks for nothing. */
+export type Fact = readonly [what: string, have: unknown, want: unknown, details?: string]
 
 /** What the kernel says of a link is what the configuration asks for. @throws CniError naming the first that differs */
 export const checkFacts = ({ name }: Link, facts: readonly Fact[]): void => {
-  for (const [what, have, want] of facts)
+  for (const [what, have, want, details] of facts)
     if (want !== undefined && have !== want)
-      throw checkFailed(`interface ${name} has ${what} ${have ?? 'none'}, the configuration says ${want}`)
+      throw checkFailed(
+        `interface ${name} has ${what} ${have ?? 'none'}, the configuration says ${want}`,
+        details,
+      )
 }
 
 /** The result of ADD. @throws CniError where the runtime did not pass it */
