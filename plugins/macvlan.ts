@@ -3,10 +3,18 @@ import * as z from 'zod/mini'
 import { invalidConfig } from '../cni/error.ts'
 import { commonConf, flag, int, mac, rule, text, uint32 } from '../cni/schema.ts'
 import type { Link } from '../netlink/index.ts'
-import { checkFailed } from './shared/check.ts'
+import { checkFacts, type Fact } from './shared/check.ts'
 import { defineContainerLink } from './shared/container-link.ts'
 import { randomMac } from './shared/identity.ts'
-import { addLower, checkLower, explainLink, findMaster, lowerMtu, type Reasons } from './shared/lower.ts'
+import {
+  addLower,
+  checkLower,
+  checkMaster,
+  explainLink,
+  findMaster,
+  lowerMtu,
+  type Reasons,
+} from './shared/lower.ts'
 import { macOf } from './shared/mac.ts'
 
 const modes = ['bridge', 'private', 'vepa', 'passthru'] as const
@@ -40,13 +48,26 @@ export const macvlanConf = z.object({
 /** As Go has it, the empty text is the default. */
 const modeOf = (mode: string): Mode => (isMode(mode) ? mode : 'bridge')
 
-const reasons = ({ name, master }: Link): Reasons => ({
+/** What errors of the kernel mean when the link is made. */
+const reasons = ({ name, master, type }: Link): Reasons => ({
   EBUSY:
     master === undefined
       ? `${name} carries ipvlan interfaces: macvlan and ipvlan exclude each other on one master`
       : `${name} is a port of another interface (index ${master}), and can carry no macvlan`,
-  EINVAL: `${name} has a macvlan in mode passthru, or others while this one was to be passthru: such a one has to be alone on its master`,
+  ...(type === 'ether'
+    ? {
+        EINVAL: `${name} has a macvlan in mode passthru, or others while this one was to be passthru: such a one has to be alone on its master`,
+      }
+    : {}),
 })
+
+/** What they mean when it is brought up. */
+const upReasons = ({ name }: Link): Reasons => ({
+  EADDRINUSE: `its MAC is that of another macvlan on ${name}, or of ${name} itself`,
+})
+
+/** Of anything that looks like Ethernet; ETH_MIN_MTU, linux/if_ether.h. */
+const MIN_MTU = 68
 
 /** The macvlan plugin. */
 export const macvlan = defineContainerLink({
@@ -59,28 +80,38 @@ export const macvlan = defineContainerLink({
     // Read now: what is wrong with IPAM is to be refused here, too.
     void attachment.ipam
     const master = await findMaster(attachment)
-    return { mac, master, mtu: lowerMtu(conf.mtu, master) }
+    const mtu = lowerMtu(conf.mtu, master)
+    if (mtu < MIN_MTU)
+      throw invalidConfig(
+        `invalid MTU ${mtu}, must be [0, master MTU(${master.mtu})]`,
+        `the kernel wants ${MIN_MTU} at least; 0 means the master's`,
+      )
+    return { mac, master, mtu }
   },
   make(attachment, { mac, master, mtu }) {
     const { conf } = attachment
     const mode = modeOf(conf.mode)
     const data = { mode, bcQueueLen: conf.bcqueuelen || undefined }
-    // A passthru has its master's MAC.
-    const address = mac || (mode === 'passthru' ? '' : randomMac())
+    // A passthru has its master's MAC, and gives it the one that is asked for; the kernel gives that back afterwards.
+    const inheritsMac = mode === 'passthru'
+    const address = mac || (inheritsMac ? '' : randomMac())
     return addLower(
       attachment,
-      { master, kind: { kind: 'macvlan', data }, mac: address, mtu },
+      { master, kind: { kind: 'macvlan', data }, mac: address, mtu, inheritsMac },
       reasons(master),
     )
   },
-  explain: (error, { master }) => explainLink(error, 'macvlan', master, {}),
-  async check({ conf }, found) {
-    const have = found.kind === 'macvlan' ? found.data?.mode : undefined
-    const want = modeOf(conf.mode)
-    if (have !== want)
-      throw checkFailed(`interface ${found.name} is in mode ${have}, the configuration says ${want}`)
-    if (conf.mtu !== 0 && conf.mtu !== found.mtu)
-      throw checkFailed(`interface ${found.name} has MTU ${found.mtu}, the configuration says ${conf.mtu}`)
+  explain: (error, { master }) => explainLink(error, 'macvlan', master, upReasons(master)),
+  async check(attachment, found) {
+    const { conf } = attachment
+    const data = found.kind === 'macvlan' ? found.data : undefined
+    const facts: readonly Fact[] = [
+      ['mode', data?.mode, modeOf(conf.mode)],
+      ['bcqueuelen', data?.bcQueueLen, conf.bcqueuelen || undefined],
+      ['MTU', found.mtu, conf.mtu || undefined],
+    ]
+    checkFacts(found, facts)
+    await checkMaster(attachment, found)
   },
   status: (context) => checkLower(context, 'macvlan'),
 })

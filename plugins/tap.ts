@@ -5,7 +5,7 @@ import type { Attachment } from '../cni/plugin.ts'
 import { commonConf, flag, int, mac, text, uint32 } from '../cni/schema.ts'
 import { apply } from '../cni/undo.ts'
 import { isErrno, type Link, link, Netns, SocketError, tun } from '../netlink/index.ts'
-import { checkFailed, findLink } from './shared/check.ts'
+import { checkFacts, type Fact, findLink } from './shared/check.ts'
 import { claim, defineContainerLink, type Made, nameTaken, randomIndex } from './shared/container-link.ts'
 import { randomMac } from './shared/identity.ts'
 import { macOf } from './shared/mac.ts'
@@ -119,22 +119,16 @@ const check = async (attachment: Attachment<TapConf>, found: Link): Promise<void
   const { conf } = attachment
   const data = found.kind === 'tun' ? found.data : undefined
   const bridge = await findBridge(attachment)
-  const mac = macOf(attachment)
-  const facts: readonly (readonly [what: string, have: unknown, want: unknown])[] = [
+  const facts: readonly Fact[] = [
     ['type', data?.type, 'tap'],
     ['persistence', data?.persist, true],
     ['multi queue', data?.multiQueue, conf.multiQueue],
     ['owner', data?.owner, conf.owner],
     ['group', data?.group, conf.group],
     ['MTU', found.mtu, conf.mtu || undefined],
-    ['MAC', found.address, mac || undefined],
     ['bridge', found.master, bridge?.index],
   ]
-  for (const [what, have, want] of facts)
-    if (want !== undefined && have !== want)
-      throw checkFailed(
-        `interface ${found.name} has ${what} ${have ?? 'none'}, the configuration says ${want}`,
-      )
+  checkFacts(found, facts)
 }
 
 /** The tap plugin. */

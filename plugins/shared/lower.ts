@@ -72,7 +72,8 @@ export const checkMaster = async (attachment: Attachment<LowerConf>, found: Link
   const master = await findLink(place(attachment, conf.linkInContainer), conf.master)
   if (!master) throw checkFailed(`master ${conf.master} does not exist`)
   // One that is a link of this kind itself hands the link to its own master.
-  if (found.link !== master.index && found.link !== master.link)
+  const handsOn = master.kind === found.kind && found.link === master.link
+  if (found.link !== master.index && !handsOn)
     throw checkFailed(`interface ${found.name} is on another interface than ${master.name}`)
 }
 
@@ -92,6 +93,8 @@ export interface LowerLink {
   /** Empty: the kernel's choice, which is the master's but for macvlan. */
   readonly mac: string
   readonly mtu: number
+  /** The kernel gives it its master's MAC when it is made, and heeds another only then. Default false. */
+  readonly inheritsMac?: boolean | undefined
 }
 
 const TRIES = 10
@@ -156,7 +159,7 @@ const masterPlace = async ({ conf, container, hostNetns }: Attachment<LowerConf>
  */
 export const addLower = async (
   attachment: Attachment<LowerConf>,
-  { master, kind, mac, mtu }: LowerLink,
+  { master, kind, mac, mtu, inheritsMac }: LowerLink,
   reasons: Reasons,
 ): Promise<Made> => {
   const { container, undo, ifName, log } = attachment
@@ -172,7 +175,7 @@ export const addLower = async (
       index,
       link: master.index,
       linkNetnsId,
-      address: mac || undefined,
+      address: inheritsMac ? undefined : mac || undefined,
       mtu,
     })
     try {
@@ -180,6 +183,7 @@ export const addLower = async (
         ...steps,
         { request, undo: [`delete ${ifName}`, () => deleteLink(container, index)] },
         ...claim(attachment, index),
+        ...(mac && inheritsMac ? [{ request: link.set(index, { address: mac }) }] : []),
       ])
       return { index, name: ifName, mac: mac || master.address, mtu, claimed: true, carrier }
     } catch (error) {
