@@ -3,57 +3,14 @@ import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { eventually } from '../../support/wait.ts'
 import { type Call, type Patient, patient } from './executed.ts'
-
-const changing = [
-  'sendto',
-  'write',
-  'pwrite64',
-  'mkdir',
-  'link',
-  'unlink',
-  'rename',
-  'flock',
-  'openat',
-  'setns',
-]
-const changes = ({ name, text }: Call): boolean => name !== 'openat' || /O_(CREAT|RDWR|WRONLY)/.test(text)
+import { killAdd, killDel } from './rounds.ts'
 
 test('an ADD that is killed anywhere leaves nothing that DEL does not remove', {
   timeout: 180_000,
 }, async () => {
   const it = await patient()
-  const fresh = await it.state()
-  const calls = (await it.trace(changing)).filter(changes)
-  await it.run('DEL')
-  await it.reset()
-  expect(await it.state()).toEqual(fresh)
-  // A veth pair, addresses on both sides, two tables, two reservations: there is no doing it with less.
-  expect(calls.length).toBeGreaterThan(30)
-  const reached = new Set<string>()
-  const unmet: string[] = []
-  for (const call of calls) {
-    const where = `${call.name} ${call.count} ${call.text}`
-    const killed = await it.tampered(call, 'signal=SIGKILL')
-    if (killed.status === 0) unmet.push(where)
-    else expect(killed.signal, where).toBe('SIGKILL')
-    for (const line of await it.stateBesideBridge())
-      if (!fresh.includes(line)) reached.add(line.replace(/^\d+: /, ''))
-    const del = await it.run('DEL')
-    expect({ where, status: del.status, error: del.error }).toEqual({ where, status: 0, error: null })
-    expect(await it.stateBesideBridge(), where).toEqual(fresh)
-    const add = await it.run('ADD')
-    expect({ where, status: add.status, error: add.error }).toEqual({ where, status: 0, error: null })
-    const check = await it.run('CHECK', { prevResult: add.result })
-    expect({ where, status: check.status, error: check.error }).toEqual({ where, status: 0, error: null })
-    expect((await it.run('DEL')).status, where).toBe(0)
-    expect(await it.stateBesideBridge(), where).toEqual(fresh)
-    await it.reset()
-  }
-  // A run may wait once less for its port than the traced one did.
-  expect(unmet.length, unmet.join('\n')).toBeLessThan(calls.length / 20)
-  // It was not always killed before it had done anything.
-  const all = [...reached].join('\n')
-  for (const sign of [
+  // A veth pair, addresses on both sides, two tables, two reservations.
+  await killAdd(it, { state: () => it.stateBesideBridge(), moreThan: 30 }, [
     /veth/,
     /networks\/net\/10\./,
     /networks\/net\/fd00/,
@@ -61,22 +18,11 @@ test('an ADD that is killed anywhere leaves nothing that DEL does not remove', {
     /ether saddr/,
     /default via/,
   ])
-    expect(all).toMatch(sign)
 })
 
 test('a DEL that is killed anywhere can be done again', { timeout: 120_000 }, async () => {
   const it = await patient()
-  const fresh = await it.state()
-  expect((await it.run('ADD')).error).toBeNull()
-  const calls = (await it.trace(changing, 'DEL')).filter(changes)
-  expect(calls.length).toBeGreaterThan(5)
-  for (const call of calls) {
-    const where = `${call.name} ${call.count} ${call.text}`
-    expect((await it.run('ADD')).error, where).toBeNull()
-    expect((await it.tampered(call, 'signal=SIGKILL', 'DEL')).signal, where).toBe('SIGKILL')
-    expect((await it.run('DEL')).error, where).toBeNull()
-    expect(await it.stateBesideBridge(), where).toEqual(fresh)
-  }
+  await killDel(it, { state: () => it.stateBesideBridge(), moreThan: 5 })
 })
 
 const byIptables = { conf: { ipMasqBackend: 'iptables' }, children: false } as const
@@ -136,15 +82,5 @@ test('by iptables: an ADD that is killed anywhere leaves nothing that DEL does n
 
 test('by iptables: a DEL that is killed anywhere can be done again', { timeout: 60_000 }, async () => {
   const it = await patient(byIptables)
-  const fresh = await it.state()
-  expect((await it.run('ADD')).error).toBeNull()
-  const calls = (await it.trace(changing, 'DEL')).filter(changes)
-  expect(calls.length).toBeGreaterThan(5)
-  for (const call of calls) {
-    const where = `${call.name} ${call.count} ${call.text}`
-    expect((await it.run('ADD')).error, where).toBeNull()
-    expect((await it.tampered(call, 'signal=SIGKILL', 'DEL')).signal, where).toBe('SIGKILL')
-    expect((await it.run('DEL')).error, where).toBeNull()
-    expect(await it.stateBesideBridge(), where).toEqual(fresh)
-  }
+  await killDel(it, { state: () => it.stateBesideBridge(), moreThan: 5 })
 })
