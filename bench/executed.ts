@@ -1,82 +1,153 @@
-/** Our bridge executable against the reference one, each with the host-local of its own folder. */
+/** Our executables against the reference ones, each with the host-local of its own folder; and the same in process. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { type OpenHost, openHost } from '../cni/index.ts'
 import { Netns } from '../netlink/netns.ts'
+import { plugins } from '../plugins/index.ts'
+import { type Case, cases, type Owner } from './cases.ts'
+import { type Contestant, Ours, pathOf } from './contestant.ts'
 import { Launcher } from './launcher.ts'
 import type { Findings, Row } from './row.ts'
-import { classic, type Setting, withPrevious } from './setting.ts'
+import { type Setting, withPrevious } from './setting.ts'
 import { Samples } from './stats.ts'
 
 const TARGET = 3
+/** Attachments before those in process are measured. */
+const WARM_UP = 100
+
+const verbs = ['ADD', 'DEL'] as const
+
+/** An owner whose plugins are executed. */
+interface Executes extends Owner {
+  readonly binDir: string
+}
+
+const executing = (
+  launcher: Launcher,
+  { type }: Case,
+  { binDir }: Executes,
+  conf: ReturnType<Case['conf']>,
+  name: string,
+): Contestant => {
+  const call = { binDir, type, containerId: name, netns: pathOf(name) }
+  let previous = {}
+  return {
+    name,
+    async run(verb) {
+      const own = verb === 'ADD' ? conf : withPrevious(conf, previous)
+      const { took, json } = await launcher.run({ ...call, command: verb, conf: own })
+      previous = json ?? {}
+      return took
+    },
+  }
+}
+
+/** Everybody in each round; who begins changes. */
+const rounds = async <T>(
+  all: readonly T[],
+  count: number,
+  each: (one: T) => Promise<void>,
+): Promise<void> => {
+  for (let i = 0; i < count; i++) for (const one of i % 2 ? all.toReversed() : all) await each(one)
+}
+
+const row = (name: string, samples: Samples, ours: string, theirs: string, target?: number): Row => ({
+  group: 'executed',
+  case: name,
+  ours: samples.of(ours),
+  peer: 'Go, executed',
+  theirs: samples.of(theirs),
+  target,
+})
+
+/** One case: ours and the peer's executed, and ours in process. */
+const measure = async (
+  setting: Setting,
+  launcher: Launcher,
+  host: OpenHost,
+  owners: readonly Executes[],
+  one: Case,
+): Promise<Row[]> => {
+  const samples = new Samples()
+  const netns: string[] = []
+  const prepare = async (owner: Owner): Promise<void> => {
+    for (const request of one.prepare?.(owner) ?? []) await host.connections!.rtnetlink.run(request)
+  }
+  const container = (name: string): string => {
+    const unique = `executed-${name}`
+    Netns.createNamed(pathOf(unique)).close()
+    netns.push(unique)
+    return unique
+  }
+  try {
+    const contestants: { readonly key: string; readonly contestant: Contestant }[] = []
+    for (const owner of owners) {
+      await prepare(owner)
+      const conf = one.conf(owner)
+      contestants.push({
+        key: owner.name,
+        contestant: executing(launcher, one, owner, conf, container(owner.name)),
+      })
+      // A host has other containers: bridges are up.
+      if (one.type === 'bridge')
+        await executing(launcher, one, owner, conf, container(`${owner.name}-standing`)).run('ADD')
+    }
+    if (one.inProcess) {
+      const owner = { name: 'call', net: 26 }
+      await prepare(owner)
+      const contestant = new Ours(container(owner.name), host, one.conf(owner))
+      for (let i = 0; i < (setting.quick ? WARM_UP / 10 : WARM_UP); i++)
+        for (const verb of verbs) await contestant.run(verb)
+      contestants.push({ key: 'call', contestant })
+    }
+    await rounds(contestants, setting.quick ? 6 : 40, async ({ key, contestant }) => {
+      for (const verb of verbs) samples.add(`${verb} ${key}`, await contestant.run(verb))
+    })
+  } finally {
+    for (const name of netns) Netns.deleteNamed(pathOf(name))
+  }
+  return verbs.flatMap((verb) => [
+    row(
+      `${verb} ${one.name}, executed`,
+      samples,
+      `${verb} ours`,
+      `${verb} peer`,
+      verb === 'ADD' ? TARGET : undefined,
+    ),
+    ...(one.inProcess
+      ? [row(`${verb} ${one.name}, in process`, samples, `${verb} call`, `${verb} peer`)]
+      : []),
+  ])
+}
 
 export const executed = async (setting: Setting): Promise<Findings> => {
-  if (!setting.peers) return { rows: [], notes: [] }
+  const { peers } = setting
+  if (!peers) return { rows: [], notes: [] }
   const launcher = new Launcher(setting)
-  const samples = new Samples()
-  const contestants = [
-    { name: 'ours', binDir: setting.ours, subnet: '10.24.0.0/16' },
-    { name: 'peer', binDir: setting.peers, subnet: '10.25.0.0/16' },
+  using host = openHost({ plugins, sync: true })
+  const owners: readonly Executes[] = [
+    { name: 'ours', binDir: setting.ours, net: 24 },
+    { name: 'peer', binDir: peers, net: 25 },
   ]
-  const netns = (name: string): string => `/run/netns/executed-${name}`
-  const names = contestants.flatMap(({ name }) => [name, `${name}-standing`])
-  for (const name of names) Netns.createNamed(netns(name)).close()
-
-  type Contestant = (typeof contestants)[number]
-  const attachment = ({ name, binDir, subnet }: Contestant, ipMasq: boolean, container: string) => ({
-    binDir,
-    type: 'bridge',
-    containerId: container,
-    netns: netns(container),
-    conf: classic({ name: `${name}${ipMasq ? '-masq' : ''}`, bridge: `cni-${name}`, subnet, ipMasq }),
-  })
-  const pair = async (contestant: Contestant, ipMasq: boolean): Promise<void> => {
-    const { name } = contestant
-    const call = attachment(contestant, ipMasq, name)
-    const label = `${ipMasq ? 'with' : 'without'} ipMasq`
-    const added = await launcher.run({ ...call, command: 'ADD' })
-    samples.add(`ADD ${label} ${name}`, added.took)
-    const conf = withPrevious(call.conf, added.json ?? {})
-    samples.add(`DEL ${label} ${name}`, (await launcher.run({ ...call, command: 'DEL', conf })).took)
-  }
-  const version = async ({ name, binDir }: Contestant): Promise<void> => {
-    const conf = { cniVersion: '1.0.0' }
-    const { took } = await launcher.run({ binDir, type: 'bridge', command: 'VERSION', conf })
-    samples.add(`VERSION ${name}`, took)
-  }
-  /** Everybody in each round; who begins changes. */
-  const rounds = async (each: (contestant: Contestant) => Promise<void>): Promise<void> => {
-    for (let i = 0; i < (setting.quick ? 6 : 40); i++)
-      for (const contestant of i % 2 ? contestants.toReversed() : contestants) await each(contestant)
-  }
-
+  const rows: Row[] = []
+  const notes = ['with ipMasq, executed: the Go plugins run iptables, ours ask nf_tables themselves']
   try {
-    // A host has other containers: the bridges are up.
-    for (const contestant of contestants)
-      await launcher.run({ ...attachment(contestant, false, `${contestant.name}-standing`), command: 'ADD' })
-    for (const ipMasq of [true, false]) {
-      setting.progress(`executed, ${ipMasq ? 'with' : 'without'} ipMasq`)
-      await rounds((contestant) => pair(contestant, ipMasq))
+    for (const one of cases) {
+      setting.progress(`executed, ${one.name}`)
+      if (existsSync(join(peers, one.type)))
+        rows.push(...(await measure(setting, launcher, host, owners, one)))
+      else notes.push(`${one.type} left out: there is none in ${peers}`)
     }
     setting.progress('executed, VERSION')
-    await rounds(version)
+    const samples = new Samples()
+    await rounds(owners, setting.quick ? 6 : 40, async ({ name, binDir }) => {
+      const conf = { cniVersion: '1.0.0' }
+      const { took } = await launcher.run({ binDir, type: 'bridge', command: 'VERSION', conf })
+      samples.add(`VERSION ${name}`, took)
+    })
+    rows.push(row('VERSION, executed', samples, 'VERSION ours', 'VERSION peer'))
   } finally {
     await launcher.close()
-    for (const name of names) Netns.deleteNamed(netns(name))
   }
-  const row = (what: string, target?: number): Row => ({
-    group: 'executed',
-    case: `${what}, executed`,
-    ours: samples.of(`${what} ours`),
-    peer: 'Go, executed',
-    theirs: samples.of(`${what} peer`),
-    target,
-  })
-  return {
-    rows: [
-      row('ADD with ipMasq', TARGET),
-      row('ADD without ipMasq', TARGET),
-      row('DEL with ipMasq'),
-      row('DEL without ipMasq'),
-      row('VERSION'),
-    ],
-    notes: ['with ipMasq, executed: the Go bridge runs iptables, ours asks nf_tables itself'],
-  }
+  return { rows, notes }
 }

@@ -1,14 +1,15 @@
 /** ADD and DEL as a program calls them, against the same datagrams sent by a C program. */
-import { type Added, dispatch, type OpenHost, openHost } from '../cni/index.ts'
+import { openHost } from '../cni/index.ts'
 import type { JsonObject } from '../cni/types.ts'
 import { link } from '../netlink/index.ts'
 import { Netns } from '../netlink/netns.ts'
 import { plugins } from '../plugins/index.ts'
+import { type Contestant, containers, Ours, pathOf, type Verb } from './contestant.ts'
 import { Helper } from './helper.ts'
 import { Recorder, type Recording, type Step } from './recording.ts'
 import type { Findings, Row } from './row.ts'
 import { script } from './script.ts'
-import { classic, type Setting, withPrevious } from './setting.ts'
+import { classic, type Setting } from './setting.ts'
 import { Samples } from './stats.ts'
 
 const TARGET = 1.5
@@ -18,48 +19,6 @@ const WARM_UP = 1200
 const BURST = 50
 /** Deleting fifty links of a group takes the kernel as long as two alone. */
 const GROUP = 0x77
-const containers = '/run/netns'
-
-type Verb = 'ADD' | 'DEL'
-
-/** Something that attaches and detaches one container, again and again. */
-interface Contestant {
-  readonly name: string
-  /** @returns milliseconds */
-  run(verb: Verb): Promise<number>
-}
-
-const pathOf = (name: string): string => `${containers}/${name}`
-
-/** Ours, as a program calls it. */
-class Ours implements Contestant {
-  readonly name: string
-  readonly #host: OpenHost
-  readonly #conf: JsonObject
-  #added: Added | null = null
-
-  constructor(name: string, host: OpenHost, conf: JsonObject) {
-    this.name = name
-    this.#host = host
-    this.#conf = conf
-  }
-
-  /** Name of the host's end of its veth pair. */
-  get hostLink(): string {
-    return this.#added!.result.interfaces![1]!.name
-  }
-
-  async run(verb: Verb): Promise<number> {
-    const bridge = this.#host.plugins.get('bridge')!
-    const conf = verb === 'DEL' && this.#added ? withPrevious(this.#conf, this.#added.json) : this.#conf
-    const call = { verb, conf, containerId: this.name, ifName: 'eth0', netnsPath: pathOf(this.name) }
-    const start = performance.now()
-    const added = await dispatch(bridge, call, this.#host)
-    const took = performance.now() - start
-    this.#added = added
-    return took
-  }
-}
 
 /** The replay. */
 class Floor implements Contestant {
