@@ -11,7 +11,8 @@ export const packagesOf = {
   e2e: [...namespaces, 'containernetworking-plugins', 'containerd', 'runc', 'busybox-static'],
   'stock-kernel': [
     ...namespaces,
-    'containernetworking-plugins',
+    // python3 captures frames: it can ask a packet socket for the tags that the kernel took out of them.
+    ...['containernetworking-plugins', 'strace', 'python3-minimal'],
     ...['qemu-system-x86', 'linux-image-amd64', 'busybox-static', 'cpio', 'kmod', 'xz-utils'],
   ],
 }
