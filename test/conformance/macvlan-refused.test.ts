@@ -1,0 +1,4 @@
+import { refusals } from './bridge/refusal.ts'
+import { refused } from './macvlan/scenarios.ts'
+
+refusals(refused)

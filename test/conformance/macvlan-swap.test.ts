@@ -1,0 +1,4 @@
+import { swaps } from './bridge/swap.ts'
+import { scenarios } from './macvlan/scenarios.ts'
+
+swaps(scenarios.filter(({ title }) => ['both families', 'two containers'].includes(title)))
