@@ -1,4 +1,4 @@
-/** An executed bridge plugin under strace, which makes any of its system calls fail, or kills it there. */
+/** An executed plugin (the bridge, unless told otherwise) under strace, which makes any of its system calls fail, or kills it there. */
 import { readFileSync } from 'node:fs'
 import { binDirs, type PrintedError, type PrintedResult } from '../../support/plugin.ts'
 import { type Finished, plainEnv } from '../../support/program.ts'
@@ -48,7 +48,7 @@ export interface RunOptions {
 const traceFile = '/run/trace'
 
 export interface PatientOptions {
-  /** Keys that differ from {@link conf}, in all runs. */
+  /** Keys that differ from {@link conf}, in all runs; `type` among them. */
   readonly conf?: Readonly<Record<string, unknown>>
   /** Programs that the plugin runs are tampered with as it is, each with a count of its own. Default true. */
   readonly children?: boolean
@@ -75,7 +75,7 @@ export class Patient {
     command: string,
     { strace = [], prevResult, conf: more, started }: RunOptions = {},
   ): Promise<Execution> {
-    const plugin = `${binDirs.ours}/bridge`
+    const plugin = `${binDirs.ours}/${this.#conf.type}`
     const [file, args] =
       strace.length === 0
         ? [plugin, []]

@@ -3,14 +3,16 @@ import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { eventually } from '../../support/wait.ts'
 import { type Call, type Patient, patient } from './executed.ts'
-import { killAdd, killDel } from './rounds.ts'
+import { killEveryCallOfAdd, killEveryCallOfDel, type Sweep } from './sweep.ts'
+
+/** The bridge outlives its attachments. */
+const sweep = (it: Patient, least: number): Sweep => ({ it, least, left: () => it.stateBesideBridge() })
 
 test('an ADD that is killed anywhere leaves nothing that DEL does not remove', {
   timeout: 180_000,
 }, async () => {
-  const it = await patient()
   // A veth pair, addresses on both sides, two tables, two reservations.
-  await killAdd(it, { state: () => it.stateBesideBridge(), moreThan: 30 }, [
+  await killEveryCallOfAdd(sweep(await patient(), 30), [
     /veth/,
     /networks\/net\/10\./,
     /networks\/net\/fd00/,
@@ -21,8 +23,7 @@ test('an ADD that is killed anywhere leaves nothing that DEL does not remove', {
 })
 
 test('a DEL that is killed anywhere can be done again', { timeout: 120_000 }, async () => {
-  const it = await patient()
-  await killDel(it, { state: () => it.stateBesideBridge(), moreThan: 5 })
+  await killEveryCallOfDel(sweep(await patient(), 5))
 })
 
 const byIptables = { conf: { ipMasqBackend: 'iptables' }, children: false } as const
@@ -81,6 +82,5 @@ test('by iptables: an ADD that is killed anywhere leaves nothing that DEL does n
 })
 
 test('by iptables: a DEL that is killed anywhere can be done again', { timeout: 60_000 }, async () => {
-  const it = await patient(byIptables)
-  await killDel(it, { state: () => it.stateBesideBridge(), moreThan: 5 })
+  await killEveryCallOfDel(sweep(await patient(byIptables), 5))
 })

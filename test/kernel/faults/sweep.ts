@@ -39,11 +39,16 @@ const dispensable = ({ name, text }: Call): boolean =>
 
 export interface Sweep {
   readonly it: Patient
-  /** What has to be as before. Default: all of the patient's state. */
+  /** What has to be as before once a failed ADD has undone itself. Default: all of the patient's state. */
   readonly state?: (() => Promise<string[]>) | undefined
+  /** The same less what outlives its attachments, for after a DEL. Default: `state`. */
+  readonly left?: (() => Promise<string[]>) | undefined
   /** How many calls there are at least: there is no doing it with less. */
   readonly least: number
 }
+
+/** With its defaults. */
+const withStates = ({ it, state = () => it.state(), left = state }: Sweep) => ({ state, left })
 
 const whereIs = ({ name, count, text }: Call): string => `${name} ${count} ${text}`
 
@@ -60,10 +65,9 @@ const succeeds = async (it: Patient, command: string, where: string, prevResult:
  * of it works.
  * @param signs what has to have been there after one or the other kill: it was not always before anything was done
  */
-export const killEveryCallOfAdd = async (
-  { it, state = () => it.state(), least }: Sweep,
-  signs: readonly RegExp[],
-): Promise<void> => {
+export const killEveryCallOfAdd = async (sweep: Sweep, signs: readonly RegExp[]): Promise<void> => {
+  const { it, least } = sweep
+  const { state, left } = withStates(sweep)
   const fresh = await state()
   const calls = (await it.trace(changing)).filter(changes)
   await it.run('DEL')
@@ -77,13 +81,13 @@ export const killEveryCallOfAdd = async (
     const killed = await it.tampered(call, 'signal=SIGKILL')
     if (killed.status === 0) unmet.push(where)
     else expect(killed.signal, where).toBe('SIGKILL')
-    for (const line of await state()) if (!fresh.includes(line)) reached.add(line.replace(/^\d+: /, ''))
+    for (const line of await left()) if (!fresh.includes(line)) reached.add(line.replace(/^\d+: /, ''))
     await succeeds(it, 'DEL', where)
-    expect(await state(), where).toEqual(fresh)
+    expect(await left(), where).toEqual(fresh)
     const { result } = await succeeds(it, 'ADD', where)
     await succeeds(it, 'CHECK', where, result)
     await succeeds(it, 'DEL', where)
-    expect(await state(), where).toEqual(fresh)
+    expect(await left(), where).toEqual(fresh)
     await it.reset()
   }
   // A run may wait once less than the traced one did.
@@ -92,8 +96,10 @@ export const killEveryCallOfAdd = async (
 }
 
 /** SIGKILL at every call of a DEL that changes anything; it can be done again. */
-export const killEveryCallOfDel = async ({ it, state = () => it.state(), least }: Sweep): Promise<void> => {
-  const fresh = await state()
+export const killEveryCallOfDel = async (sweep: Sweep): Promise<void> => {
+  const { it, least } = sweep
+  const { left } = withStates(sweep)
+  const fresh = await left()
   await succeeds(it, 'ADD', 'at first')
   const calls = (await it.trace(changing, 'DEL')).filter(changes)
   expect(calls.length).toBeGreaterThan(least)
@@ -102,12 +108,14 @@ export const killEveryCallOfDel = async ({ it, state = () => it.state(), least }
     await succeeds(it, 'ADD', where)
     expect((await it.tampered(call, 'signal=SIGKILL', 'DEL')).signal, where).toBe('SIGKILL')
     await succeeds(it, 'DEL', where)
-    expect(await state(), where).toEqual(fresh)
+    expect(await left(), where).toEqual(fresh)
   }
 }
 
 /** ENOMEM from any call of an ADD: it fails with an error and has undone everything by itself, before any DEL. */
-export const refuseEveryCallOfAdd = async ({ it, state = () => it.state(), least }: Sweep): Promise<void> => {
+export const refuseEveryCallOfAdd = async (sweep: Sweep): Promise<void> => {
+  const { it, least } = sweep
+  const { state, left } = withStates(sweep)
   const fresh = await state()
   const calls = await it.trace(refusable)
   await it.run('DEL')
@@ -139,7 +147,7 @@ export const refuseEveryCallOfAdd = async ({ it, state = () => it.state(), least
     }
     // What the runtime does next.
     await succeeds(it, 'DEL', where)
-    expect(await state(), where).toEqual(fresh)
+    expect(await left(), where).toEqual(fresh)
     await it.reset()
   }
   // A run may wait once less than the traced one did.
