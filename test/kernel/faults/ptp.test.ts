@@ -1,7 +1,7 @@
 /** ptp, killed at every call that changes anything, or with a call that fails. */
 import { test } from 'vitest'
 import { type Patient, patient } from './executed.ts'
-import { killAdd, killDel, refuseAdd } from './rounds.ts'
+import { killEveryCallOfAdd, killEveryCallOfDel, refuseEveryCallOfAdd } from './sweep.ts'
 
 const ptp = (): Promise<Patient> => patient({ conf: { type: 'ptp', macspoofchk: undefined } })
 
@@ -10,7 +10,7 @@ test('an ADD that is killed anywhere leaves nothing that DEL does not remove', {
 }, async () => {
   const it = await ptp()
   // A pair, addresses and routes of both sides, masquerade, two reservations.
-  await killAdd(it, { state: () => it.state(), moreThan: 20 }, [
+  await killEveryCallOfAdd({ it, least: 20 }, [
     /veth/,
     /networks\/net\/10\./,
     /networks\/net\/fd00/,
@@ -21,11 +21,9 @@ test('an ADD that is killed anywhere leaves nothing that DEL does not remove', {
 })
 
 test('a DEL that is killed anywhere can be done again', { timeout: 120_000 }, async () => {
-  const it = await ptp()
-  await killDel(it, { state: () => it.state(), moreThan: 5 })
+  await killEveryCallOfDel({ it: await ptp(), least: 5 })
 })
 
 test('an ADD with a call that fails is undone', { timeout: 300_000 }, async () => {
-  const it = await ptp()
-  await refuseAdd(it, { state: () => it.state(), moreThan: 60 })
+  await refuseEveryCallOfAdd({ it: await ptp(), least: 60 })
 })
