@@ -3,7 +3,7 @@ import { expect } from 'vitest'
 import type { Call, Patient } from './executed.ts'
 
 /** System calls that change anything. */
-const changing = [
+export const changing = [
   ...[
     'sendto',
     'write',
@@ -18,7 +18,7 @@ const changing = [
     'ioctl',
   ],
 ]
-const changes = ({ name, text }: Call): boolean => name !== 'openat' || /O_(CREAT|RDWR|WRONLY)/.test(text)
+export const changes = ({ name, text }: Call): boolean => name !== 'openat' || /O_(CREAT|RDWR|WRONLY)/.test(text)
 
 /** System calls that the kernel may refuse. */
 const refusable = [
