@@ -18,7 +18,8 @@ export const changing = [
     'ioctl',
   ],
 ]
-export const changes = ({ name, text }: Call): boolean => name !== 'openat' || /O_(CREAT|RDWR|WRONLY)/.test(text)
+export const changes = ({ name, text }: Call): boolean =>
+  name !== 'openat' || /O_(CREAT|RDWR|WRONLY)/.test(text)
 
 /** System calls that the kernel may refuse. */
 const refusable = [
