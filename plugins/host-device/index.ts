@@ -2,7 +2,7 @@
 import { CniError, codes } from '../../cni/error.ts'
 import { type Attachment, type Context, definePlugin } from '../../cni/plugin.ts'
 import { type AttachmentId, allVersions, type Result } from '../../cni/types.ts'
-import { type Link, link, Netns } from '../../netlink/index.ts'
+import { type Link, link, Netns, TimeoutError } from '../../netlink/index.ts'
 import { assign } from '../shared/assign.ts'
 import {
   checkConfiguration,
@@ -104,7 +104,7 @@ export const defineHostDevice = (options: HostDeviceOptions = {}) => {
   })
 
   const add = async (attachment: Own): Promise<Result> => {
-    const { conf, container, ifName, netnsPath, cniVersion } = attachment
+    const { conf, container, ifName, netnsPath, cniVersion, log } = attachment
     const chosen = await choose(attachment, sysfs)
     // Read now: what is wrong with IPAM is to be refused before anything is touched.
     void attachment.ipam
@@ -123,11 +123,23 @@ export const defineHostDevice = (options: HostDeviceOptions = {}) => {
     }
     const ips = (assigned.ips ?? []).map(({ address, gateway }) => ({ address, gateway, interface: 0 }))
     const routes = assigned.routes ?? []
-    if (moved)
-      await configureLink(attachment, {
-        ...{ index: moved.index, name: ifName, ips, routes },
-        ...{ dad: true, announce: true },
-      })
+    if (moved) {
+      const { up = false, carrier } = chosen.link ?? {}
+      const wait = !(up && carrier === false)
+      try {
+        await configureLink(attachment, {
+          ...{ index: moved.index, name: ifName, ips, routes },
+          ...{ dad: true, wait, arpNotify: false },
+        })
+      } catch (error) {
+        if (!(error instanceof TimeoutError)) throw error
+        // Without a cable nothing is heard of duplicates, as nothing was of the cable before the device was up.
+        if ((await container.run(link.get(moved.index))).carrier !== false) throw error
+        log.warn(
+          `${chosen.link?.name} has no carrier: duplicates of its IPv6 addresses could not be looked for`,
+        )
+      }
+    }
     return { interfaces, ips, routes, dns: chooseDns(conf.dns, assigned.dns) }
   }
 

@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import * as z from 'zod/mini'
 import type { AttachmentId } from '../../cni/types.ts'
 import { isErrno, isLinkName, type Link } from '../../netlink/index.ts'
@@ -57,6 +57,24 @@ const fileName = (network: string, { containerId, ifName }: AttachmentId): strin
 const failed = (what: string, error: unknown): Error =>
   new Error(`${what}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
 
+/** With the folders above it. Node's own way gives the error of another call than the one that failed. */
+const makeFolder = (path: string): void => {
+  const make = (): void => {
+    mkdirSync(path, { mode: 0o700 })
+  }
+  try {
+    try {
+      make()
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT') || dirname(path) === path) throw error
+      makeFolder(dirname(path))
+      make()
+    }
+  } catch (error) {
+    if (!isErrno(error, 'EEXIST')) throw error
+  }
+}
+
 /** Notes in a folder that does not outlive the machine's running, as devices in containers do not. */
 export class Notes {
   readonly #folder: string
@@ -73,7 +91,7 @@ export class Notes {
   write(one: Note): void {
     const path = this.#path(one.network, one)
     try {
-      mkdirSync(this.#folder, { recursive: true, mode: 0o700 })
+      makeFolder(this.#folder)
       writeFileSync(`${path}.new`, JSON.stringify(one), { mode: 0o600 })
       renameSync(`${path}.new`, path)
     } catch (error) {
