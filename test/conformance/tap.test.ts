@@ -1,0 +1,52 @@
+/** Only with a peer that has it: Debian's Go plugins have no tap. */
+import { existsSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { type Compared, playBoth } from './bridge/compare.ts'
+import { goDir } from './bridge/sides.ts'
+import { scenarios } from './tap/scenarios.ts'
+
+interface Shown extends Record<string, unknown> {
+  readonly linkinfo?: { readonly info_kind?: string; readonly info_data?: Record<string, unknown> }
+}
+
+/** That a device nobody has open has no signal is told a moment later, by a work queue. */
+const withoutSignal = (flags: unknown): string[] =>
+  (flags as string[]).filter((flag) => !['NO-CARRIER', 'LOWER_UP', 'linkdown'].includes(flag))
+
+/** Deliberate differences; docs/differences.md tells them to users. */
+const steady = (link: unknown): unknown => {
+  const { operstate, ...more } = link as Shown
+  if (more.linkinfo?.info_kind !== 'tun') return link
+  // With owner and group Go asks for headers; each program that opens the device says by itself what it wants.
+  const { vnet_hdr, pi, ...data } = more.linkinfo.info_data ?? {}
+  return { ...more, flags: withoutSignal(more.flags), linkinfo: { info_kind: 'tun', info_data: data } }
+}
+
+const withoutDifferences = ({ states, ...more }: Compared): Compared => ({
+  ...more,
+  states: Object.fromEntries(
+    Object.entries(states).map(([when, state]) => [
+      when,
+      {
+        ...state,
+        links: (state.links ?? []).map(steady),
+        routes: (state.routes ?? []).map((route) => {
+          const shown = route as Shown
+          return { ...shown, flags: withoutSignal(shown.flags) }
+        }),
+        // IPAM's addresses are not probed: nobody is behind the device yet.
+        sysctls: (state.sysctls ?? []).filter((line) => !/^ipv6\/conf\/eth0\/accept_dad=/.test(String(line))),
+      },
+    ]),
+  ),
+})
+
+test.each(existsSync(`${goDir}/tap`) ? scenarios : [])('$title', async (scenario) => {
+  const { go, ours } = await playBoth(scenario)
+  for (const [step, run] of Object.entries(ours.runs)) expect([step, run.error]).toEqual([step, null])
+  expect(withoutDifferences(ours)).toEqual(withoutDifferences(go))
+})
+
+test('the plugins to compare with are there, with a tap or without', () => {
+  expect(existsSync(`${goDir}/bridge`)).toBe(true)
+})
