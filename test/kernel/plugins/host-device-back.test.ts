@@ -1,6 +1,8 @@
 /** The device comes back with its old name, whatever has happened to it in between. */
-import { describe, expect, test } from 'vitest'
+import { spawnSync } from 'node:child_process'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { JsonObject } from '../../../cni/types.ts'
+import { Notes } from '../../../plugins/host-device/notes.ts'
 import { conf, fixed, linksOf, notesFolder, notesOf, withDevice } from './host-device.ts'
 import { errorOf, linkOf, links, type Node } from './node.ts'
 
@@ -190,4 +192,63 @@ test('two containers that want one device: one gets it, the other leaves everyth
   for (const [i, containerId] of names.entries())
     await node.del(conf(), { containerId, container: containers[i] })
   expect(await linksOf(node.host)).toEqual(before)
+})
+
+test('an alternative name of it is taken in the container', async () => {
+  const { node } = await withDevice()
+  const before = await linksOf(node.host)
+  const container = await node.host.container()
+  // The device has an alternative name that the container has, too: the kernel minds that before it moves anything.
+  await node.host.ip('link', 'property', 'add', 'dev', 'hd0', 'altname', 'other')
+  await container.ip('link', 'add', 'other', 'type', 'ifb')
+  const error = await errorOf(node.add(conf(), { container }))
+  expect(error.details).toContain('already')
+  await node.host.ip('link', 'property', 'del', 'dev', 'hd0', 'altname', 'other')
+  expect(await linksOf(node.host)).toEqual(before)
+  expect(await notesOf(node)).toBe('')
+})
+
+describe('a name is taken at the last moment, which the kernel minds after the move', () => {
+  test('in the container: ADD fails, and the device is back', async () => {
+    const { node } = await withDevice()
+    const before = await linksOf(node.host)
+    const container = await node.host.container()
+    const write = Notes.prototype.write
+    const spy = vi.spyOn(Notes.prototype, 'write').mockImplementation(function (this: Notes, one) {
+      write.call(this, one)
+      spawnSync(...container.command('ip', ['link', 'add', 'eth0', 'type', 'ifb']))
+    })
+    onTestFinished(() => spy.mockRestore())
+    const error = await errorOf(node.add(conf(), { container }))
+    expect(error).toMatchObject({
+      msg: expect.stringContaining('EEXIST'),
+      details: expect.stringMatching(/^the container has an interface eth0.* already$/),
+    })
+    expect(await linksOf(node.host)).toEqual(before)
+    expect((await links(container)).map(({ ifname }) => ifname)).toEqual(['lo', 'eth0'])
+    expect(await notesOf(node)).toBe('')
+  })
+
+  test('in the container, and the process is killed then: DEL brings it back', async () => {
+    const { node, before, container, own } = await attached()
+    // As the kernel leaves it.
+    await container.must('sh', [
+      '-ec',
+      'ip link set eth0 down; ip link set eth0 name hd0; ip link add eth0 type ifb',
+    ])
+    await node.del(own, { container })
+    expect(await linksOf(node.host)).toEqual(before)
+    expect((await links(container)).map(({ ifname }) => ifname)).toEqual(['lo', 'eth0'])
+  })
+
+  test('on the host: the device is there under its name in the container, and DEL says so', async () => {
+    const { node, before, container, own } = await attached()
+    await returned(node, container, 'eth0')
+    await node.host.ip('link', 'add', 'hd0', 'type', 'ifb')
+    const error = await errorOf(node.del(own, { container }))
+    expect(error).toMatchObject({ code: 11, msg: expect.stringContaining('on the host as eth0') })
+    await node.host.ip('link', 'del', 'hd0')
+    await node.del(own, { container })
+    expect(await linksOf(node.host)).toEqual(before)
+  })
 })
