@@ -12,7 +12,7 @@ export const packagesOf = {
   'stock-kernel': [
     ...namespaces,
     // python3 captures frames: it can ask a packet socket for the tags that the kernel took out of them.
-    ...['containernetworking-plugins', 'strace', 'python3'],
+    ...['containernetworking-plugins', 'python3'],
     ...['qemu-system-x86', 'linux-image-amd64', 'busybox-static', 'cpio', 'kmod', 'xz-utils'],
   ],
 }
