@@ -6,7 +6,7 @@ export const schema = defineCommand({
   name: 'schema',
   summary: "print the JSON Schema of a plugin's configuration",
   positionals: 'TYPE',
-  description: `For editors and linters. TYPE is one of: ${[...plugins.keys()].join(', ')}.`,
+  description: `For editors and linters. TYPE is one of:\n  ${[...plugins.keys()].join(', ')}.`,
   options: { json: { type: 'boolean', help: 'print it without indentation' } },
   run: async (values, [type = ''], output) => {
     const plugin = plugins.get(type)
