@@ -174,7 +174,8 @@ describe.each(scenes)('%s', (_, command, scene) => {
         await del(plugin, { conf, containerId: killed })
         expect(reservationsOf(dir), line).toEqual(others)
       }
-    // Reading the same bytes at start, it makes the same calls: nearly all of them must have been met.
-    expect(deaths).toBeGreaterThan(calls.length * 2 * 0.9)
+    // Reading the same bytes at start, it makes the same calls: nearly all of them must have been met. What wakes a
+    // thread of Node at the wrong moment moves the count of one name, in both rounds.
+    expect(deaths).toBeGreaterThanOrEqual(calls.length * 2 - Math.max(2, calls.length * 0.2))
   })
 })
