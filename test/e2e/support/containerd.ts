@@ -124,9 +124,15 @@ export class Containerd {
   }
 
   /** Runs a program in a new container on the network, to its end. @returns what it printed */
-  runContainer(id: string, ...command: string[]): Promise<string> {
+  async runContainer(id: string, ...command: string[]): Promise<string> {
+    const folder = `/run/said/${id}`
+    mkdirSync(this.host.file(folder), { recursive: true })
     const options = ['--rm', '--cni', '--snapshotter', 'native', '--cgroup', `/${GROUP}/${id}`]
-    return this.ctr('run', ...options, IMAGE, id, ...command)
+    const mount = ['--mount', `type=bind,src=${folder},dst=/said,options=rbind:rw`]
+    // On a busy machine ctr ends before it has copied all of what a short-lived container prints.
+    const toFile = ['/bin/sh', '-c', 'exec "$@" >/said/all 2>&1', 'sh']
+    await this.ctr('run', ...options, ...mount, IMAGE, id, ...toFile, ...command)
+    return readFileSync(this.host.file(`${folder}/all`), 'utf8')
   }
 
   #cri(method: string, message: Message) {
