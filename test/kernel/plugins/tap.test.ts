@@ -28,11 +28,15 @@ class Machine {
     writeSync(this.#tap.descriptor.fd, frame)
   }
 
-  /** The next frame of which `wanted` is true. */
-  async receive(wanted: (frame: Buffer) => boolean): Promise<Buffer> {
+  /**
+   * The next frame of which `wanted` is true.
+   * @param ask sent until it comes: a port that has just got its carrier lets nothing through for a moment
+   */
+  async receive(wanted: (frame: Buffer) => boolean, ask?: Uint8Array): Promise<Buffer> {
     const { fd } = this.#tap.descriptor
     const buffer = Buffer.alloc(2048)
     return await eventually('a frame comes', () => {
+      if (ask) this.send(ask)
       for (;;)
         try {
           const frame = buffer.subarray(0, readSync(fd, buffer))
@@ -77,8 +81,10 @@ test('ADD, CHECK, DEL, with addresses and frames', async () => {
   await it.check(conf, call)
   // The container's kernel answers what comes out of the machine, and what it sends comes to the machine.
   const machine = new Machine(container)
-  machine.send(question(machine.mac, '10.9.0.11'))
-  const answer = await machine.receive((frame) => isArp(frame) && frame.readUInt16BE(20) === 2)
+  const answer = await machine.receive(
+    (frame) => isArp(frame) && frame.readUInt16BE(20) === 2,
+    question(machine.mac, '10.9.0.11'),
+  )
   expect(answer.subarray(0, 6)).toEqual(hex(machine.mac))
   expect(answer.subarray(22, 28)).toEqual(hex(mac))
   await container.run('ping', ['-c1', '-W1', '10.9.0.77'])
@@ -159,8 +165,10 @@ describe('keys', () => {
     expect(await linkOf(container, 'eth0')).toMatchObject({ master: 'br0' })
     await it.check(conf, { container, prevResult: result })
     const machine = new Machine(container)
-    machine.send(question(machine.mac, '10.9.0.1'))
-    await machine.receive((frame) => isArp(frame) && frame.readUInt16BE(20) === 2)
+    await machine.receive(
+      (frame) => isArp(frame) && frame.readUInt16BE(20) === 2,
+      question(machine.mac, '10.9.0.1'),
+    )
     await container.ip('link', 'set', 'eth0', 'nomaster')
     expect((await errorOf(it.check(conf, { container, prevResult: result }))).msg).toContain('bridge')
     expect(await errorOf(it.add(tapConf({ bridge: 'br1' }), { container, ifName: 'eth1' }))).toMatchObject({
