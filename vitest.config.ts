@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config'
 
 /**
  * What runs on a real kernel depends on when that gets to things. CI, where nobody can look again, lets such a test try
- * twice; the report names it (`retry x1`), and each is to be mended.
+ * twice; `npm test` names it, and each is to be mended.
  */
 const retry = process.env.CI ? 1 : 0
 
