@@ -81,6 +81,8 @@ export class Patient {
         ? [plugin, []]
         : ['strace', [...this.#follow, '-q', '-q', '-o', traceFile, ...strace, plugin]]
     const finished = await this.host.run(file, args, {
+      // An emulated processor takes its time to trace a process of many threads.
+      timeout: 120_000,
       input: JSON.stringify({ ...this.#conf, ...more, ...(prevResult ? { prevResult } : {}) }),
       started,
       env: {

@@ -1,4 +1,4 @@
-/** Every netlink exchange of an ADD fails once, in every way. Killed is macvlan, which is made by the same code. */
+/** Every netlink exchange of an ADD fails once, in every way. */
 import { expect, test } from 'vitest'
 import { type Fault, FaultyTransport } from '../../kernel/faults/transport.ts'
 import { wired } from '../../kernel/plugins/master.ts'
