@@ -86,14 +86,14 @@ export interface DecodeNamesOptions {
 
 /**
  * Reads names one after the other. Undefined where one is malformed, where there is none, and for more than 256. The
- * root, which servers send as padding, is left out.
+ * root, a lone zero byte, counts as one but is left out: it is padding.
  */
 export const decodeNames = (bytes: Uint8Array, options: DecodeNamesOptions = {}): string[] | undefined => {
   const { compression = true } = options
   const names: string[] = []
-  for (let at = 0; at < bytes.length; ) {
-    const decoded = decodeName(bytes, at, compression)
-    if (!decoded || names.length === MAX_NAMES) return undefined
+  for (let at = 0, count = 0; at < bytes.length; count++) {
+    const decoded = count < MAX_NAMES ? decodeName(bytes, at, compression) : undefined
+    if (!decoded) return undefined
     if (decoded.name !== '') names.push(decoded.name)
     at = decoded.end
   }

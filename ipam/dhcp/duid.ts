@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto'
 const DUID_UUID = 4
 const UUID_LENGTH = 16
 
-const sha256 = (text: string): Uint8Array => createHash('sha256').update(text).digest()
+const sha256 = (text: string): Buffer => createHash('sha256').update(text).digest()
 
 /** DUID-UUID of a container, 18 bytes; its UUID is made from the id, in the form of version 8 (RFC 9562 section 5.8). */
 export const duidUuid = (containerId: string): Uint8Array => {
@@ -19,7 +19,5 @@ export const duidUuid = (containerId: string): Uint8Array => {
 }
 
 /** Identity association of an interface (RFC 8415 section 12), 32 bits: one for each network that it is attached to. */
-export const iaidOf = (network: string, ifName: string): number => {
-  const [a, b, c, d] = sha256(`${network}\0${ifName}`) as unknown as [number, number, number, number]
-  return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0
-}
+export const iaidOf = (network: string, ifName: string): number =>
+  sha256(`${network}\0${ifName}`).readUInt32BE(0)

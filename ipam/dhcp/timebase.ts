@@ -26,11 +26,14 @@ export const bootTime: Timebase = {
     const end = bootTime.now() + delay
     let timer: NodeJS.Timeout
     const wait = (left: number): void => {
-      timer = setTimeout(() => {
-        const rest = end - bootTime.now()
-        if (rest <= 0) work()
-        else wait(rest)
-      }, Math.min(Math.max(left, 0), LONGEST))
+      timer = setTimeout(
+        () => {
+          const rest = end - bootTime.now()
+          if (rest <= 0) work()
+          else wait(rest)
+        },
+        Math.min(Math.max(left, 0), LONGEST),
+      )
     }
     wait(delay)
     return { cancel: () => clearTimeout(timer) }

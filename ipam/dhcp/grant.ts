@@ -1,0 +1,79 @@
+/** What a lease means for an interface, whichever protocol it came by: what is reported, and what is changed later. */
+import type { Dns, IpConfig, Route } from '../../cni/types.ts'
+import { address, type Connection, isErrno, link, type Request, route } from '../../netlink/index.ts'
+
+export interface Grant {
+  readonly ips: readonly IpConfig[]
+  readonly routes: readonly Route[]
+  readonly dns: Dns
+  /** Bytes; undefined where the network says nothing. */
+  readonly mtu: number | undefined
+}
+
+/** Errors of a removal that say that there is nothing to remove. */
+const isGone = (error: unknown): boolean => isErrno(error, 'EADDRNOTAVAIL', 'ESRCH', 'ENODEV')
+const isThere = (error: unknown): boolean => isErrno(error, 'EEXIST')
+
+/** A gateway of 0.0.0.0 or :: means none: the destination is on the link. */
+const gatewayOf = ({ gw }: Route): string | undefined => (gw === '0.0.0.0' || gw === '::' ? undefined : gw)
+
+const routeOptions = (index: number, one: Route) => ({
+  dst: one.dst,
+  gateway: gatewayOf(one),
+  index,
+  priority: one.priority || undefined,
+  scope: one.scope,
+})
+
+const addressOf = (index: number, { address: own }: IpConfig): Request<void> =>
+  address.add({
+    index,
+    address: own,
+    // Its server, and for IPv4 the link, were asked already.
+    ...(own.includes(':') ? { flags: { nodad: true } } : { broadcast: 'auto' }),
+  })
+
+const sameRoute = (a: Route) => (b: Route) =>
+  a.dst === b.dst && a.gw === b.gw && (a.priority ?? 0) === (b.priority ?? 0)
+
+/**
+ * Changes an interface from what one lease granted to what the next one does. What neither names is left as it is: it
+ * belongs to others. The new address comes before the old one goes. Equivalent: `ip link set mtu N`, `ip address
+ * add|del`, `ip route add|del`.
+ * @returns whether anything differed
+ * @throws NetlinkError the first, after everything was tried
+ */
+export const applyGrant = async (
+  connection: Connection,
+  index: number,
+  before: Grant | null,
+  after: Grant | null,
+): Promise<boolean> => {
+  const [oldIps, newIps] = [before?.ips ?? [], after?.ips ?? []]
+  const [oldRoutes, newRoutes] = [before?.routes ?? [], after?.routes ?? []]
+  const goneIps = oldIps.filter((one) => !newIps.some(({ address: own }) => own === one.address))
+  const moreIps = newIps.filter((one) => !oldIps.some(({ address: own }) => own === one.address))
+  // An IPv4 address takes routes along that name it as their source, and its own network's.
+  const anew = goneIps.length > 0
+  const goneRoutes = oldRoutes.filter((one) => anew || !newRoutes.some(sameRoute(one)))
+  const moreRoutes = newRoutes.filter((one) => anew || !oldRoutes.some(sameRoute(one)))
+  const mtu = after?.mtu !== undefined && after.mtu !== before?.mtu ? after.mtu : undefined
+  const steps: { readonly request: Request<void>; readonly tolerates: (error: unknown) => boolean }[] = [
+    ...(mtu === undefined ? [] : [{ request: link.set(index, { mtu }), tolerates: () => false }]),
+    ...moreIps.map((one) => ({ request: addressOf(index, one), tolerates: isThere })),
+    ...goneRoutes.map((one) => ({ request: route.delete(routeOptions(index, one)), tolerates: isGone })),
+    ...goneIps.map(({ address: own }) => ({
+      request: address.delete({ index, address: own }),
+      tolerates: isGone,
+    })),
+    ...moreRoutes.map((one) => ({
+      request: route.add({ ...routeOptions(index, one), mode: 'create' }),
+      tolerates: isThere,
+    })),
+  ]
+  if (steps.length === 0) return false
+  const outcomes = await connection.batch(steps.map(({ request }) => request))
+  for (const [i, outcome] of outcomes.entries())
+    if (!outcome.ok && !steps[i]!.tolerates(outcome.error)) throw outcome.error
+  return true
+}

@@ -1,0 +1,458 @@
+/**
+ * Keeps the leases of a node: one object for all of them, no thread and, while a lease only runs, no socket for each.
+ * What containers use is in the {@link Journal} before anybody is told of it.
+ */
+import { CniError, codes } from '../../cni/error.ts'
+import type { Logger } from '../../cni/plugin.ts'
+import { parseConf } from '../../cni/schema.ts'
+import type { AttachmentId, Result } from '../../cni/types.ts'
+import { isErrno, link, TimeoutError, waitForLink } from '../../netlink/index.ts'
+import { Breather } from '../files.ts'
+import { type DhcpConf, dhcpConf, versionsOf } from './conf.ts'
+import type { Grant } from './grant.ts'
+import { type Held, Holding } from './holding.ts'
+import type { Entry, Journal } from './journal.ts'
+import type { KeeperStatus, KeptLease, LeaseCall, LeaseKeeper } from './lease-keeper.ts'
+import { atPlace, GoneError, type OpenPlace, type Whereabouts } from './place.ts'
+import { type Pace, settingsOf } from './settings.ts'
+import { bootTime, type Timebase } from './timebase.ts'
+
+export interface KeeperOptions {
+  readonly journal: Journal
+  readonly log: Logger
+  /** Of the software, for STATUS. */
+  readonly software: string
+  readonly time?: Timebase | undefined
+  /** Put before the paths of namespaces: where the host's root is seen. Default: nothing. */
+  readonly hostPrefix?: string | undefined
+  /** Asks all servers to broadcast. Default false. */
+  readonly broadcast?: boolean | undefined
+  /** Milliseconds until a message is repeated for the first time. Default 4000. */
+  readonly firstTimeout?: number | undefined
+  /** Milliseconds between repetitions at most. Default 64000. */
+  readonly maxTimeout?: number | undefined
+  /** Milliseconds that an ADD waits for a lease at most. Default 30000. */
+  readonly deadline?: number | undefined
+}
+
+/** Milliseconds for a link to get its carrier; one without is tried all the same. */
+const CARRIER_TIMEOUT = 5000
+const DEFAULT_DEADLINE = 30_000
+
+const nameOf = (network: string, { containerId, ifName }: AttachmentId): string =>
+  `${network}\0${containerId}\0${ifName}`
+
+const failed = (code: number, msg: string, details: string, cause?: unknown): CniError =>
+  new CniError({ code, msg, details, cause })
+
+export class Keeper implements LeaseKeeper {
+  readonly #options: KeeperOptions
+  readonly time: Timebase
+  readonly pace: Pace
+  /** By attachment: its leases by protocol. */
+  readonly #held = new Map<string, Map<4 | 6, Holding>>()
+  /** What is under way for an attachment: one thing after the other. */
+  readonly #queues = new Map<string, Promise<unknown>>()
+  /** ADDs under way: a DEL ends them. */
+  readonly #adding = new Map<string, AbortController>()
+  readonly #counters = new Map<string, number>()
+  #stopped = false
+
+  constructor(options: KeeperOptions) {
+    this.#options = options
+    this.time = options.time ?? bootTime
+    const { firstTimeout = 4000, maxTimeout = 64_000 } = options
+    this.pace = { firstTimeout, maxTimeout }
+  }
+
+  #count(event: string): void {
+    this.#counters.set(event, (this.#counters.get(event) ?? 0) + 1)
+  }
+
+  /** Runs operations of one attachment in the order of their arrival. */
+  async #inTurn<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#queues.get(name) ?? Promise.resolve()
+    const mine = before.then(work, work)
+    const settled = mine.then(
+      () => {},
+      () => {},
+    )
+    this.#queues.set(name, settled)
+    try {
+      return await mine
+    } finally {
+      if (this.#queues.get(name) === settled) this.#queues.delete(name)
+    }
+  }
+
+  // Leases as they are held.
+
+  #pathOf(netns: string): string {
+    return `${this.#options.hostPrefix ?? ''}${netns}`
+  }
+
+  #hold(version: 4 | 6, what: Held): Holding {
+    const { time, pace } = this
+    const { log, journal } = this.#options
+    const holding: Holding = new Holding(version, what, pace, {
+      time,
+      log,
+      events: {
+        changed: () => {
+          if (!this.#stopped) journal.write(holding.entry)
+        },
+        bound: () => holding.tell(),
+        gone: (why) => this.#gone(holding, why),
+        count: (event) => this.#count(event),
+      },
+    })
+    const name = nameOf(what.id.network, what.id)
+    const own = this.#held.get(name) ?? new Map<4 | 6, Holding>()
+    own.set(version, holding)
+    this.#held.set(name, own)
+    return holding
+  }
+
+  /** Ends keeping it, whatever became of it. */
+  #letGo(holding: Holding): void {
+    const {
+      what: { id },
+      binding,
+    } = holding
+    binding.stop()
+    const name = nameOf(id.network, id)
+    const own = this.#held.get(name)
+    if (own?.get(binding.version) === holding) {
+      own.delete(binding.version)
+      if (own.size === 0) this.#held.delete(name)
+    }
+    this.#options.journal.remove({ ...id, version: binding.version })
+  }
+
+  #gone(holding: Holding, why: Error): void {
+    if (this.#stopped || holding.binding.state === 'STOPPED') return
+    this.#count('abandoned')
+    this.#options.log.warn(`DHCP: a lease is given up: ${why.message}`, {
+      container: holding.what.id.containerId,
+      network: holding.what.id.network,
+      interface: holding.what.id.ifName,
+      address: holding.binding.grant?.ips[0]?.address,
+    })
+    this.#letGo(holding)
+    holding.tell(why)
+  }
+
+  // Beginning and end.
+
+  /**
+   * Takes over the leases that the journal knows: those whose namespace and interface are still there. The others are
+   * forgotten.
+   * @param which default: all
+   * @throws CniError code 5 where the journal can't be read
+   */
+  async adopt(which: (entry: Entry) => boolean = () => true): Promise<void> {
+    const { journal, log } = this.#options
+    const breather = new Breather()
+    for (const entry of journal.list().filter(which)) {
+      try {
+        await this.#adoptOne(entry)
+      } catch (error) {
+        if (!(error instanceof GoneError)) throw error
+        this.#count('abandoned')
+        log.info(`DHCP: a lease is forgotten: ${error.message}`, {
+          container: entry.containerId,
+          network: entry.network,
+        })
+        journal.remove(entry)
+      }
+      if (breather.due) await breather.rest()
+    }
+  }
+
+  async #adoptOne(entry: Entry): Promise<void> {
+    const { network, containerId, ifName, netns, netnsId, index, mac, settings } = entry
+    const where = { path: this.#pathOf(netns), netnsId, ifName, index, mac }
+    await atPlace(where, async () => {})
+    const id = { network, containerId, ifName }
+    const holding = this.#hold(entry.version, { id, where, settings, netns })
+    if (holding.resume(entry, this.time.now())) this.#count('adopted')
+    else this.#letGo(holding)
+  }
+
+  /** Ends everything that is under way. Leases stay, for the next keeper. Safe to repeat. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    const away = new Error('the lease keeper stops')
+    for (const controller of this.#adding.values()) controller.abort(away)
+    const all = [...this.#held.values()].flatMap((own) => [...own.values()])
+    for (const { binding } of all) binding.stop()
+    await Promise.allSettled([...this.#queues.values(), ...all.map(({ binding }) => binding.settled())])
+    this.#held.clear()
+  }
+
+  // What is asked of it.
+
+  async allocate(call: LeaseCall, signal?: AbortSignal): Promise<Result> {
+    const conf = parseConf(dhcpConf, call.conf, 'dhcp')
+    const name = nameOf(conf.name, call)
+    return await this.#inTurn(name, async () => {
+      signal?.throwIfAborted()
+      if (this.#stopped) throw failed(codes.tryAgainLater, 'no more tries', 'the lease keeper stops')
+      const controller = new AbortController()
+      this.#adding.set(name, controller)
+      const both = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal
+      try {
+        return await this.#obtain(conf, call, both)
+      } finally {
+        this.#adding.delete(name)
+      }
+    })
+  }
+
+  async #obtain(conf: DhcpConf, call: LeaseCall, signal: AbortSignal): Promise<Result> {
+    const where = {
+      path: this.#pathOf(call.netns),
+      netnsId: '',
+      ifName: call.ifName,
+      index: 0,
+      mac: '',
+    }
+    try {
+      return await atPlace(where, async (place) => {
+        const exact = {
+          ...where,
+          netnsId: place.netns.identity,
+          index: place.link.index,
+          mac: place.link.address,
+        }
+        const settings = settingsOf(conf, call, place.link, this.#options.broadcast ?? false)
+        const versions = versionsOf(conf)
+        const name = nameOf(conf.name, call)
+        for (const held of [...(this.#held.get(name)?.values() ?? [])])
+          if (!this.#isStillGood(held, exact, versions)) this.#giveBack(held)
+        const timeout = conf.ipam.timeout === undefined ? undefined : conf.ipam.timeout * 1000
+        const deadline = this.time.now() + (timeout ?? this.#options.deadline ?? DEFAULT_DEADLINE)
+        await this.#bringUp(place, deadline, signal)
+        const id = { network: conf.name, containerId: call.containerId, ifName: call.ifName }
+        const holdings = versions.map(
+          (version) =>
+            this.#held.get(name)?.get(version) ??
+            this.#hold(version, { id, where: exact, settings, netns: call.netns }),
+        )
+        try {
+          const grants = await Promise.all(
+            holdings.map((holding) => this.#granted(holding, deadline, signal)),
+          )
+          return await this.#toResult(grants, place, call)
+        } catch (error) {
+          for (const holding of holdings) this.#giveBack(holding)
+          throw error
+        }
+      })
+    } catch (error) {
+      if (!(error instanceof GoneError)) throw error
+      throw failed(
+        codes.invalidNetns,
+        `failed to find the interface of the lease: ${error.message}`,
+        'DHCP speaks over the interface itself: the interface plugin has to make it before it asks for addresses (ptp does not)',
+        error,
+      )
+    }
+  }
+
+  /** A lease of an earlier ADD that the same interface has still. */
+  #isStillGood(
+    { what: { where }, binding }: Holding,
+    exact: Whereabouts,
+    versions: readonly (4 | 6)[],
+  ): boolean {
+    return (
+      binding.grant !== null &&
+      versions.includes(binding.version) &&
+      where.netnsId === exact.netnsId &&
+      where.index === exact.index &&
+      where.mac === exact.mac
+    )
+  }
+
+  #giveBack(holding: Holding): void {
+    if (holding.binding.grant) this.#count('released')
+    holding.binding.release()
+    this.#letGo(holding)
+  }
+
+  async #bringUp({ netns, connection, link: found }: OpenPlace, deadline: number, signal: AbortSignal) {
+    if (!found.up) await connection.run(link.set(found.index, { up: true }))
+    const timeout = Math.min(CARRIER_TIMEOUT, Math.max(1, deadline - this.time.now()))
+    try {
+      await waitForLink(
+        { netns, connection },
+        found.index,
+        (now) => now === undefined || (now.up && now.carrier !== false),
+        { timeout, signal },
+      )
+    } catch (error) {
+      if (!(error instanceof TimeoutError)) throw error
+      this.#options.log.warn(`DHCP: ${found.name} has no carrier`)
+    }
+  }
+
+  /** Waits until there is an address. @throws CniError code 11 where there is none in time */
+  async #granted(holding: Holding, deadline: number, signal: AbortSignal): Promise<Grant> {
+    const { binding, told } = holding
+    if (binding.grant) return binding.grant
+    const seconds = Math.round((deadline - this.time.now()) / 1000)
+    await new Promise<void>((resolve, reject) => {
+      const end = (settle: () => void) => {
+        timer.cancel()
+        signal.removeEventListener('abort', abort)
+        told.delete(tell)
+        settle()
+      }
+      const tell = (gone?: Error) => end(() => (gone ? reject(gone) : resolve()))
+      const abort = () =>
+        end(() =>
+          reject(
+            failed(codes.tryAgainLater, 'no more tries', `stopped: ${(signal.reason as Error).message}`),
+          ),
+        )
+      const timer = this.time.after(deadline - this.time.now(), () => {
+        this.#count('timedOut')
+        end(() => reject(this.#silence(holding, seconds)))
+      })
+      told.add(tell)
+      signal.addEventListener('abort', abort, { once: true })
+      if (signal.aborted) abort()
+      else
+        try {
+          binding.start()
+        } catch (error) {
+          end(() => reject(error))
+        }
+    })
+    const { grant } = holding.binding
+    if (!grant) throw failed(codes.tryAgainLater, 'no more tries', 'the lease was lost at once')
+    return grant
+  }
+
+  #silence({ binding, what: { id } }: Holding, seconds: number): CniError {
+    const { heard, version } = binding
+    const what = version === 4 ? 'DHCP server' : 'DHCPv6 server'
+    return failed(
+      codes.tryAgainLater,
+      'no more tries',
+      heard === ''
+        ? `no ${what} answered on ${id.ifName} within ${seconds} s: look whether there is one on its network, and whether it lets this client through`
+        : `no lease on ${id.ifName} within ${seconds} s; the last that was heard: ${heard}`,
+    )
+  }
+
+  /** What was granted, and what the network says of the interface: its MTU is set here, because IPAM results can't ask for it. */
+  async #toResult(
+    grants: readonly Grant[],
+    { connection, link: found }: OpenPlace,
+    call: LeaseCall,
+  ): Promise<Result> {
+    const mtu = grants.find((grant) => grant.mtu !== undefined)?.mtu
+    if (mtu !== undefined && mtu !== found.mtu) await this.#setMtu(connection, found.index, mtu)
+    return resultOf(grants, call)
+  }
+
+  async #setMtu(connection: OpenPlace['connection'], index: number, mtu: number): Promise<void> {
+    try {
+      await connection.run(link.set(index, { mtu }))
+    } catch (error) {
+      // More than its master can: the network's wish is not to cost the lease.
+      if (!isErrno(error, 'EINVAL', 'EOPNOTSUPP')) throw error
+      this.#options.log.warn(
+        `DHCP: the MTU ${mtu} that the network says can not be set: ${(error as Error).message}`,
+      )
+    }
+  }
+
+  async check(call: LeaseCall): Promise<Result> {
+    const conf = parseConf(dhcpConf, call.conf, 'dhcp')
+    const own = this.#held.get(nameOf(conf.name, call))
+    const grants = versionsOf(conf).map((version) => {
+      const holding = own?.get(version)
+      if (holding?.binding.grant) return holding.binding.grant
+      throw failed(
+        codes.internal,
+        `dhcp: no lease of version ${version} for container ${call.containerId}`,
+        holding
+          ? `it was lost, and is looked for (${holding.binding.state})${holding.binding.heard === '' ? '' : `: ${holding.binding.heard}`}`
+          : 'the keeper knows nothing of it',
+      )
+    })
+    return resultOf(grants, call)
+  }
+
+  async release(call: LeaseCall): Promise<void> {
+    const network = String(call.conf.name)
+    const name = nameOf(network, call)
+    this.#adding.get(name)?.abort(new Error('the attachment is deleted'))
+    await this.#inTurn(name, async () => {
+      for (const holding of [...(this.#held.get(name)?.values() ?? [])]) this.#giveBack(holding)
+    })
+  }
+
+  async gc(network: string, valid: readonly AttachmentId[]): Promise<void> {
+    const keep = new Set(valid.map((id) => nameOf(network, id)))
+    const breather = new Breather()
+    for (const [name, own] of [...this.#held]) {
+      const [first] = own.values()
+      if (!first || first.what.id.network !== network || keep.has(name)) continue
+      await this.#inTurn(name, async () => {
+        for (const holding of [...own.values()]) this.#giveBack(holding)
+      })
+      if (breather.due) await breather.rest()
+    }
+  }
+
+  async status(): Promise<KeeperStatus> {
+    return {
+      pid: process.pid,
+      version: this.#options.software,
+      leases: [...this.#held.values()].reduce((sum, own) => sum + own.size, 0),
+      counters: Object.fromEntries(this.#counters),
+    }
+  }
+
+  async list(): Promise<readonly KeptLease[]> {
+    const shift = Date.now() - this.time.now()
+    const epoch = (moment: number | null | undefined) =>
+      moment === null || moment === undefined ? undefined : moment + shift
+    return [...this.#held.values()].flatMap((own) =>
+      [...own.values()].map(({ what: { id, netns }, binding }) => ({
+        ...id,
+        netns,
+        version: binding.version,
+        state: binding.state,
+        address: binding.grant?.ips[0]?.address,
+        server: binding.server,
+        renewAt: epoch(binding.times?.renewAt),
+        rebindAt: epoch(binding.times?.rebindAt),
+        expiresAt: epoch(binding.times?.expiresAt),
+      })),
+    )
+  }
+}
+
+/** One result of all protocols; of lists that both have, IPv4's come first. */
+const resultOf = (grants: readonly Grant[], { ifName, netns }: LeaseCall): Result => {
+  const mtu = grants.find((grant) => grant.mtu !== undefined)?.mtu
+  const all = <T>(pick: (grant: Grant) => readonly T[] | undefined): T[] | undefined => {
+    const list = [...new Set(grants.flatMap((grant) => pick(grant) ?? []))]
+    return list.length > 0 ? list : undefined
+  }
+  return {
+    ...(mtu === undefined ? {} : { interfaces: [{ name: ifName, mtu, sandbox: netns }] }),
+    ips: grants.flatMap(({ ips }) => ips),
+    routes: grants.flatMap(({ routes }) => routes),
+    dns: {
+      nameservers: all(({ dns }) => dns.nameservers),
+      domain: grants.find(({ dns }) => dns.domain)?.dns.domain,
+      search: all(({ dns }) => dns.search),
+    },
+  }
+}

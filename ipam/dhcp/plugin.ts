@@ -1,0 +1,146 @@
+/** `dhcp`: addresses that a server of the network leases, and a keeper keeps. */
+import { existsSync } from 'node:fs'
+import { CniError, codes } from '../../cni/error.ts'
+import { type Attachment, type Context, definePlugin } from '../../cni/plugin.ts'
+import { allVersions, type Result } from '../../cni/types.ts'
+import { type DhcpConf, dhcpConf, leasesOf, socketOf } from './conf.ts'
+import type { Entry } from './journal.ts'
+import type { LeaseCall, LeaseKeeper } from './lease-keeper.ts'
+import { withoutKeeper } from './one-shot.ts'
+import { KeeperUnreachable, RemoteKeeper } from './rpc/remote.ts'
+
+export interface DhcpOptions {
+  /** Keeps the leases in this process. Default: whoever listens on the configured socket. */
+  readonly keeper?: LeaseKeeper | undefined
+}
+
+const callOf = (attachment: Attachment<DhcpConf>): LeaseCall => ({
+  containerId: attachment.containerId,
+  ifName: attachment.ifName,
+  netns: attachment.netnsPath,
+  args: attachment.args.text,
+  conf: attachment.rawConf,
+})
+
+/** Code 50: what to start. */
+const unreachable = (error: KeeperUnreachable, conf: DhcpConf): CniError =>
+  new CniError({
+    code: codes.notAvailable,
+    msg: error.msg,
+    details: `nobody keeps leases on ${socketOf(conf)}: start the keeper (dhcp daemon, in the folder of the plugins), or set "standalone": true in ipam to do without, which means that nobody renews the lease`,
+    cause: error,
+  })
+
+/** The addresses of the result have to be the leased ones. @throws CniError */
+const checkAddresses = ({ prevResult }: Attachment<DhcpConf>, { ips = [] }: Result): void => {
+  if (!prevResult) return
+  for (const { address } of ips)
+    if (!(prevResult.ips ?? []).some((own) => own.address === address))
+      throw new CniError({
+        code: codes.internal,
+        msg: `dhcp: the lease is ${address}, which is not in prevResult`,
+        details: 'the server has given another address since',
+      })
+}
+
+/** The dhcp plugin, with a keeper in this process where there is one. */
+export const createDhcp = ({ keeper }: DhcpOptions = {}) => {
+  /** Asks the keeper; where none can be reached, does without. */
+  const ask = async <T>(
+    context: Context<DhcpConf>,
+    work: (keeper: LeaseKeeper) => Promise<T>,
+    without: (error: KeeperUnreachable) => Promise<T>,
+  ): Promise<T> => {
+    if (keeper) return await work(keeper)
+    try {
+      return await work(new RemoteKeeper(socketOf(context.conf)))
+    } catch (error) {
+      if (!(error instanceof KeeperUnreachable)) throw error
+      return await without(error)
+    }
+  }
+  const alone = <T>(
+    { conf, log, network }: Context<DhcpConf>,
+    work: (keeper: LeaseKeeper) => Promise<T>,
+    containerId?: string,
+  ): Promise<T> => {
+    const isMeant = (entry: Entry) =>
+      entry.network === network && (containerId === undefined || entry.containerId === containerId)
+    return withoutKeeper({ folder: leasesOf(socketOf(conf)), log, which: isMeant }, work)
+  }
+
+  const release = (attachment: Attachment<DhcpConf>): Promise<void> =>
+    ask(
+      attachment,
+      (one) => one.release(callOf(attachment)),
+      // The keeper may have ended since: the journal tells what there is to give back.
+      async () => {
+        if (existsSync(leasesOf(socketOf(attachment.conf))))
+          await alone(attachment, (one) => one.release(callOf(attachment)), attachment.containerId)
+      },
+    )
+
+  return definePlugin({
+    type: 'dhcp',
+    kind: 'ipam',
+    versions: allVersions,
+    conf: dhcpConf,
+
+    async add(attachment) {
+      const { conf, signal, undo, log } = attachment
+      undo.push('release the lease', () => release(attachment))
+      return await ask(
+        attachment,
+        (one) => one.allocate(callOf(attachment), signal),
+        async (error) => {
+          if (!conf.ipam.standalone) throw unreachable(error, conf)
+          log.warn('dhcp: no keeper runs: nobody will renew this lease')
+          return await alone(
+            attachment,
+            (one) => one.allocate(callOf(attachment), signal),
+            attachment.containerId,
+          )
+        },
+      )
+    },
+
+    async check(attachment) {
+      const { conf } = attachment
+      const found = await ask(
+        attachment,
+        (one) => one.check(callOf(attachment)),
+        async (error) => {
+          if (!conf.ipam.standalone) throw unreachable(error, conf)
+          return await alone(attachment, (one) => one.check(callOf(attachment)), attachment.containerId)
+        },
+      )
+      checkAddresses(attachment, found)
+    },
+
+    del: release,
+
+    async status(context) {
+      await ask(
+        context,
+        async (one) => void (await one.status()),
+        async (error) => {
+          if (!context.conf.ipam.standalone) throw unreachable(error, context.conf)
+        },
+      )
+    },
+
+    async gc(context, valid) {
+      await ask(
+        context,
+        (one) => one.gc(context.network, valid),
+        async () => {
+          if (existsSync(leasesOf(socketOf(context.conf))))
+            await alone(context, (one) => one.gc(context.network, valid))
+        },
+      )
+    },
+  })
+}
+
+/** `dhcp`, for a keeper behind its socket. */
+export const dhcp = createDhcp()

@@ -1,0 +1,163 @@
+/** A client's sockets on its interface: open while it talks, closed while a lease only runs. */
+import { formatMac, type Netns, parseIp, parseMac } from '../../../netlink/index.ts'
+import { announcement, isConflict, parseArp, probe } from '../arp.ts'
+import { arpFilter, udpFilter } from '../filter.ts'
+import {
+  type DatagramSocket,
+  ETH_P_ARP,
+  ETH_P_IP,
+  inetAddress,
+  linkAddress,
+  openPacketSocket,
+  openUdpSocket,
+} from '../socket.ts'
+import type { Timebase } from '../timebase.ts'
+import { encodeUdp, parseUdp } from '../udp.ts'
+import type { Destination } from './client.ts'
+import { type Message, parse } from './message.ts'
+
+export const CLIENT_PORT = 68
+export const SERVER_PORT = 67
+
+/** An interface, in a namespace that is open; it belongs to the transport then. */
+export interface Place {
+  readonly netns: Netns
+  readonly index: number
+  readonly mac: string
+}
+
+const everybody = new Uint8Array(6).fill(0xff)
+/** RFC 5227 waits for seconds, because its links may be slow to come up. This one is up, and a pod is waiting. */
+const PROBES = 2
+const BETWEEN_PROBES = 100
+
+const bytesOf = (mac: string): Uint8Array => {
+  const bytes = parseMac(mac)
+  if (bytes?.length !== 6) throw new RangeError(`${JSON.stringify(mac)} is no Ethernet address`)
+  return bytes
+}
+
+const ipBytes = (ip: string): Uint8Array => {
+  const bytes = parseIp(ip)
+  if (bytes?.length !== 4) throw new RangeError(`${JSON.stringify(ip)} is no IPv4 address`)
+  return bytes
+}
+
+export class Transport4 {
+  readonly #place: Place
+  readonly #time: Timebase
+  readonly #packets: DatagramSocket
+  /** Of the address that it was opened for. */
+  #unicast: { readonly from: string; readonly socket: DatagramSocket } | undefined
+  readonly #arp = new Set<DatagramSocket>()
+
+  /** @throws SocketError */
+  constructor(place: Place, time: Timebase, receive: (message: Message, senderMac: string) => void) {
+    this.#place = place
+    this.#time = time
+    this.#packets = openPacketSocket(place.netns, {
+      index: place.index,
+      protocol: ETH_P_IP,
+      filter: udpFilter(CLIENT_PORT),
+      receive(data, senderMac) {
+        const packet = parseUdp(data)
+        const message = packet && packet.sourcePort === SERVER_PORT ? parse(packet.payload) : null
+        if (message) receive(message, formatMac(senderMac))
+      },
+    })
+  }
+
+  /** @throws SocketError */
+  send(message: Uint8Array, destination: Destination): void {
+    // Past the kernel's routes and neighbours: to all, and where the answer came from.
+    if (destination === null) this.#sendPacket(message, '0.0.0.0', '255.255.255.255', everybody)
+    else if (destination.mac !== '')
+      this.#sendPacket(message, destination.from, destination.to, bytesOf(destination.mac))
+    else this.#sendUnicast(message, destination)
+  }
+
+  #sendPacket(payload: Uint8Array, source: string, destination: string, mac: Uint8Array): void {
+    const ports = { sourcePort: CLIENT_PORT, destinationPort: SERVER_PORT }
+    this.#packets.send(
+      encodeUdp({ source, destination, ...ports, payload }),
+      linkAddress(this.#place.index, ETH_P_IP, mac),
+    )
+  }
+
+  #sendUnicast(message: Uint8Array, { from, to }: { readonly from: string; readonly to: string }): void {
+    const { netns, index } = this.#place
+    if (this.#unicast?.from !== from) {
+      this.#unicast?.socket.close()
+      this.#unicast = undefined
+      this.#unicast = { from, socket: openUdpSocket(netns, { index, ip: ipBytes(from), port: CLIENT_PORT }) }
+    }
+    this.#unicast.socket.send(message, inetAddress(ipBytes(to), SERVER_PORT))
+  }
+
+  /**
+   * Asks the link by ARP whether somebody has an address (RFC 5227 2.1).
+   * @throws SocketError; the signal's reason
+   */
+  async isTaken(address: string, signal: AbortSignal): Promise<boolean> {
+    signal.throwIfAborted()
+    const { netns, index, mac } = this.#place
+    const own = { mac, address }
+    return await new Promise<boolean>((resolve, reject) => {
+      const socket = openPacketSocket(netns, {
+        index,
+        protocol: ETH_P_ARP,
+        filter: arpFilter,
+        receive(data) {
+          const arp = parseArp(data)
+          if (arp && isConflict(arp, own)) end(() => resolve(true))
+        },
+      })
+      this.#arp.add(socket)
+      const abort = (): void => end(() => reject(signal.reason))
+      let timer: { cancel(): void } | undefined
+      const end = (settle: () => void): void => {
+        timer?.cancel()
+        signal.removeEventListener('abort', abort)
+        this.#arp.delete(socket)
+        socket.close()
+        settle()
+      }
+      signal.addEventListener('abort', abort, { once: true })
+      const ask = (left: number): void => {
+        if (left === 0) {
+          end(() => resolve(false))
+          return
+        }
+        try {
+          socket.send(probe(own), linkAddress(index, ETH_P_ARP, everybody))
+        } catch (error) {
+          end(() => reject(error))
+          return
+        }
+        timer = this.#time.after(BETWEEN_PROBES, () => ask(left - 1))
+      }
+      ask(PROBES)
+    })
+  }
+
+  /** Tells the link whose the address is now (RFC 5227 2.3). @throws SocketError */
+  announce(address: string): void {
+    const { netns, index, mac } = this.#place
+    const socket = openPacketSocket(netns, { index, protocol: ETH_P_ARP, filter: arpFilter, receive() {} })
+    try {
+      socket.send(announcement({ mac, address }), linkAddress(index, ETH_P_ARP, everybody))
+    } finally {
+      socket.close()
+    }
+  }
+
+  /** The namespace, too. Safe to repeat. */
+  close(): void {
+    this.#packets.close()
+    this.#unicast?.socket.close()
+    this.#unicast = undefined
+    for (const socket of this.#arp) socket.close()
+    this.#arp.clear()
+    this.#place.netns.close()
+  }
+}
