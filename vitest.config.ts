@@ -6,7 +6,7 @@ import { defineConfig } from 'vitest/config'
  */
 const retry = process.env.CI ? 1 : 0
 
-/** One project a kind of test. Everything but `unit` needs root and real namespaces. */
+/** One project a kind of test. Everything but `unit` and `fuzz` needs root and real namespaces. */
 const project = (name: string, extra: Record<string, unknown> = {}) => ({
   test: { name, include: [`test/${name}/**/*.test.ts`], ...extra },
 })
@@ -20,6 +20,8 @@ export default defineConfig({
       project('kernel', { retry, testTimeout: 30_000, hookTimeout: 30_000 }),
       project('conformance', { retry, testTimeout: 60_000, hookTimeout: 60_000 }),
       project('e2e', { retry, testTimeout: 180_000, hookTimeout: 180_000, fileParallelism: false }),
+      // A million cases a run: `npm run fuzz`.
+      project('fuzz', { testTimeout: 1_800_000 }),
       project('stock-kernel', { retry, testTimeout: 300_000, hookTimeout: 300_000, fileParallelism: false }),
     ],
   },

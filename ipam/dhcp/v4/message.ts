@@ -121,7 +121,8 @@ type Parts = Map<number, Uint8Array[]>
 
 /**
  * Collects the options of one field. An option that reaches past the field ends it, and what came before counts: there
- * are servers whose last option is broken, and the clients that people compare us with take their leases.
+ * are servers whose last option is broken, and dhclient takes leases from them for that reason. A message that lost what
+ * matters lacks its type or its server, and is no use to the client either way.
  */
 const collect = (field: Uint8Array, parts: Parts): void => {
   let at = 0

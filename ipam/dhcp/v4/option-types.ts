@@ -80,11 +80,11 @@ export const bytes: OptionType<Uint8Array> = {
   read: (value) => (value.length > 0 ? value : undefined),
 }
 
-/** Option codes. */
+/** Option codes; a configuration may ask for any byte. */
 export const codes: OptionType<number[]> = {
   write(value) {
     for (const code of value)
-      if (!Number.isInteger(code) || code < 1 || code > 254)
+      if (!Number.isInteger(code) || code < 0 || code > 255)
         throw new RangeError(`${code} is not the code of an option`)
     return Uint8Array.from(value)
   },
