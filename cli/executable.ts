@@ -72,6 +72,11 @@ const main = async (plugins: Plugins): Promise<number> => {
     await writeStdout(`${about}\n`)
     return 0
   }
+  // As the Go plugin has it.
+  if (!asked && type === 'dhcp' && args[0] === 'daemon') {
+    const { runDhcpDaemon } = await import('./dhcp-daemon.ts')
+    return await runDhcpDaemon(args.slice(1))
+  }
   if (!asked && args[0] === '--help') {
     await writeStdout(
       `${about}\nCNI protocol versions supported: ${plugin.versions.join(', ')}\n\nA CNI plugin (https://www.cni.dev): container runtimes execute it with CNI_COMMAND and other variables\nset and a network configuration on standard input. To use it by hand: linkwright add --help\n`,

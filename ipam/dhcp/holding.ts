@@ -18,8 +18,10 @@ export interface Held {
 export class Holding {
   readonly what: Held
   readonly #binding: Binding4
-  /** Called when there is an address, or, with the reason, when there can't be one any more. */
-  readonly told = new Set<(gone?: Error) => void>()
+  /** Called when there is an address, or, with the reason, when there can't be one. */
+  readonly told = new Set<(why?: Error) => void>()
+  /** Why the journal does not know it as it is. */
+  unnoted: Error | undefined
 
   constructor(version: 4 | 6, what: Held, pace: Pace, context: BindingContext) {
     this.what = what
@@ -31,8 +33,8 @@ export class Holding {
     return this.#binding
   }
 
-  tell(gone?: Error): void {
-    for (const one of [...this.told]) one(gone)
+  tell(why?: Error): void {
+    for (const one of [...this.told]) one(why)
   }
 
   /** What the journal is to know. */

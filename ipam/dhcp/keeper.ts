@@ -57,6 +57,8 @@ export class Keeper implements LeaseKeeper {
   readonly #adding = new Map<string, AbortController>()
   readonly #counters = new Map<string, number>()
   #stopped = false
+  /** Over when what the journal knows has been taken over. */
+  #ready: Promise<void> = Promise.resolve()
 
   constructor(options: KeeperOptions) {
     this.#options = options
@@ -93,15 +95,15 @@ export class Keeper implements LeaseKeeper {
 
   #hold(version: 4 | 6, what: Held): Holding {
     const { time, pace } = this
-    const { log, journal } = this.#options
+    const { log } = this.#options
     const holding: Holding = new Holding(version, what, pace, {
       time,
       log,
       events: {
         changed: () => {
-          if (!this.#stopped) journal.write(holding.entry)
+          if (!this.#stopped) this.#note(holding)
         },
-        bound: () => holding.tell(),
+        bound: () => holding.tell(holding.unnoted),
         gone: (why) => this.#gone(holding, why),
         count: (event) => this.#count(event),
       },
@@ -111,6 +113,18 @@ export class Keeper implements LeaseKeeper {
     own.set(version, holding)
     this.#held.set(name, own)
     return holding
+  }
+
+  /** An address that the journal does not know is not told to anybody, but a lease that is in use goes on. */
+  #note(holding: Holding): void {
+    try {
+      this.#options.journal.write(holding.entry)
+      holding.unnoted = undefined
+    } catch (error) {
+      holding.unnoted = error as Error
+      this.#count('unnoted')
+      this.#options.log.error(`DHCP: a lease could not be noted: ${(error as Error).message}`)
+    }
   }
 
   /** Ends keeping it, whatever became of it. */
@@ -146,11 +160,17 @@ export class Keeper implements LeaseKeeper {
 
   /**
    * Takes over the leases that the journal knows: those whose namespace and interface are still there. The others are
-   * forgotten.
+   * forgotten. What is asked meanwhile waits.
    * @param which default: all
    * @throws CniError code 5 where the journal can't be read
    */
   async adopt(which: (entry: Entry) => boolean = () => true): Promise<void> {
+    const adopting = this.#adopt(which)
+    this.#ready = adopting.catch(() => {})
+    await adopting
+  }
+
+  async #adopt(which: (entry: Entry) => boolean): Promise<void> {
     const { journal, log } = this.#options
     const breather = new Breather()
     for (const entry of journal.list().filter(which)) {
@@ -195,6 +215,7 @@ export class Keeper implements LeaseKeeper {
   async allocate(call: LeaseCall, signal?: AbortSignal): Promise<Result> {
     const conf = parseConf(dhcpConf, call.conf, 'dhcp')
     const name = nameOf(conf.name, call)
+    await this.#ready
     return await this.#inTurn(name, async () => {
       signal?.throwIfAborted()
       if (this.#stopped) throw failed(codes.tryAgainLater, 'no more tries', 'the lease keeper stops')
@@ -309,7 +330,7 @@ export class Keeper implements LeaseKeeper {
         told.delete(tell)
         settle()
       }
-      const tell = (gone?: Error) => end(() => (gone ? reject(gone) : resolve()))
+      const tell = (why?: Error) => end(() => (why ? reject(why) : resolve()))
       const abort = () =>
         end(() =>
           reject(
@@ -371,6 +392,7 @@ export class Keeper implements LeaseKeeper {
   }
 
   async check(call: LeaseCall): Promise<Result> {
+    await this.#ready
     const conf = parseConf(dhcpConf, call.conf, 'dhcp')
     const own = this.#held.get(nameOf(conf.name, call))
     const grants = versionsOf(conf).map((version) => {
@@ -388,6 +410,7 @@ export class Keeper implements LeaseKeeper {
   }
 
   async release(call: LeaseCall): Promise<void> {
+    await this.#ready
     const network = String(call.conf.name)
     const name = nameOf(network, call)
     this.#adding.get(name)?.abort(new Error('the attachment is deleted'))
@@ -397,6 +420,7 @@ export class Keeper implements LeaseKeeper {
   }
 
   async gc(network: string, valid: readonly AttachmentId[]): Promise<void> {
+    await this.#ready
     const keep = new Set(valid.map((id) => nameOf(network, id)))
     const breather = new Breather()
     for (const [name, own] of [...this.#held]) {
@@ -410,6 +434,7 @@ export class Keeper implements LeaseKeeper {
   }
 
   async status(): Promise<KeeperStatus> {
+    await this.#ready
     return {
       pid: process.pid,
       version: this.#options.software,
@@ -419,6 +444,7 @@ export class Keeper implements LeaseKeeper {
   }
 
   async list(): Promise<readonly KeptLease[]> {
+    await this.#ready
     const shift = Date.now() - this.time.now()
     const epoch = (moment: number | null | undefined) =>
       moment === null || moment === undefined ? undefined : moment + shift

@@ -6,8 +6,7 @@ import { allVersions, type Result } from '../../cni/types.ts'
 import { type DhcpConf, dhcpConf, leasesOf, socketOf } from './conf.ts'
 import type { Entry } from './journal.ts'
 import type { LeaseCall, LeaseKeeper } from './lease-keeper.ts'
-import { withoutKeeper } from './one-shot.ts'
-import { KeeperUnreachable, RemoteKeeper } from './rpc/remote.ts'
+import { KeeperCannotTell, KeeperUnreachable } from './rpc/errors.ts'
 
 export interface DhcpOptions {
   /** Keeps the leases in this process. Default: whoever listens on the configured socket. */
@@ -52,6 +51,8 @@ export const createDhcp = ({ keeper }: DhcpOptions = {}) => {
     without: (error: KeeperUnreachable) => Promise<T>,
   ): Promise<T> => {
     if (keeper) return await work(keeper)
+    // Loaded when used: the executable of every plugin has this one in it.
+    const { RemoteKeeper } = await import('./rpc/remote.ts')
     try {
       return await work(new RemoteKeeper(socketOf(context.conf)))
     } catch (error) {
@@ -59,14 +60,15 @@ export const createDhcp = ({ keeper }: DhcpOptions = {}) => {
       return await without(error)
     }
   }
-  const alone = <T>(
+  const alone = async <T>(
     { conf, log, network }: Context<DhcpConf>,
     work: (keeper: LeaseKeeper) => Promise<T>,
     containerId?: string,
   ): Promise<T> => {
+    const { withoutKeeper } = await import('./one-shot.ts')
     const isMeant = (entry: Entry) =>
       entry.network === network && (containerId === undefined || entry.containerId === containerId)
-    return withoutKeeper({ folder: leasesOf(socketOf(conf)), log, which: isMeant }, work)
+    return await withoutKeeper({ folder: leasesOf(socketOf(conf)), log, which: isMeant }, work)
   }
 
   const release = (attachment: Attachment<DhcpConf>): Promise<void> =>
@@ -106,15 +108,23 @@ export const createDhcp = ({ keeper }: DhcpOptions = {}) => {
 
     async check(attachment) {
       const { conf } = attachment
-      const found = await ask(
+      const found = await ask<Result | null>(
         attachment,
-        (one) => one.check(callOf(attachment)),
+        async (one) => {
+          try {
+            return await one.check(callOf(attachment))
+          } catch (error) {
+            // The Go daemon knows no question that does not make a lease. That it runs is all there is to see.
+            if (error instanceof KeeperCannotTell) return null
+            throw error
+          }
+        },
         async (error) => {
           if (!conf.ipam.standalone) throw unreachable(error, conf)
           return await alone(attachment, (one) => one.check(callOf(attachment)), attachment.containerId)
         },
       )
-      checkAddresses(attachment, found)
+      if (found) checkAddresses(attachment, found)
     },
 
     del: release,

@@ -23,6 +23,8 @@ export const settings = z.object({
   arpProbe: z.boolean(),
   /** Metric of the routes. */
   priority: z.int(),
+  /** The configuration says which MTU the interface has: the network's does not count. */
+  fixedMtu: z.boolean(),
   waitForRouter: z.boolean(),
   rapidCommit: z.boolean(),
 })
@@ -92,11 +94,12 @@ const provideOf = ({ ipam }: DhcpConf, args: ReadonlyMap<string, string>): Map<n
  */
 export const settingsOf = (
   conf: DhcpConf,
-  { containerId, ifName, args }: LeaseCall,
+  call: LeaseCall,
   found: Pick<Link, 'address' | 'kind'>,
   broadcast: boolean,
 ): Settings => {
   const { ipam, name } = conf
+  const { containerId, ifName, args } = call
   const provided = provideOf(conf, argumentsOf(args))
   const duid = duidUuid(containerId)
   const iaid = iaidOf(name, ifName)
@@ -122,6 +125,7 @@ export const settingsOf = (
     provide: [...provided].map(([code, value]) => [code, toHex(value)]),
     arpProbe: ipam.arpProbe,
     priority: ipam.priority,
+    fixedMtu: typeof call.conf.mtu === 'number' && call.conf.mtu > 0,
     waitForRouter: ipam.waitForRouter,
     rapidCommit: ipam.rapidCommit,
   }

@@ -7,7 +7,7 @@ import { definePlugin } from '../../cni/plugin.ts'
 import { allVersions, type Result } from '../../cni/types.ts'
 import { apply } from '../../cni/undo.ts'
 import { familyOf, type Link, link, TimeoutError, waitForLink } from '../../netlink/index.ts'
-import { assign } from '../shared/assign.ts'
+import { assign, assignedMtu } from '../shared/assign.ts'
 import { configureLink } from '../shared/configure.ts'
 import { chooseDns } from '../shared/dns.ts'
 import { enableForwarding } from '../shared/forwarding.ts'
@@ -122,7 +122,7 @@ const add = async (attachment: BridgeAttachment, planned: Plan): Promise<Result>
     : await portUp(attachment, veth.hostName)
   // A bridge whose MTU nobody has set has the least of its ports'.
   const stale = tellsMtu(attachment) && bridge.mtu !== port.mtu
-  const inside = { name: ifName, address: veth.mac, mtu: port.mtu }
+  const inside = { name: ifName, address: veth.mac, mtu: assignedMtu(attachment, fromIpam) ?? port.mtu }
   return {
     interfaces: [
       interfaceEntry(attachment, stale ? await host.run(link.get(bridge.index)) : bridge),

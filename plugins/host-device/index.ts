@@ -3,7 +3,7 @@ import { CniError, codes } from '../../cni/error.ts'
 import { type Attachment, type Context, definePlugin } from '../../cni/plugin.ts'
 import { type AttachmentId, allVersions, type Result } from '../../cni/types.ts'
 import { type Link, link, Netns, TimeoutError } from '../../netlink/index.ts'
-import { assign } from '../shared/assign.ts'
+import { assign, assignedMtu } from '../shared/assign.ts'
 import {
   checkConfiguration,
   checkFailed,
@@ -109,14 +109,16 @@ export const defineHostDevice = (options: HostDeviceOptions = {}) => {
     // Read now: what is wrong with IPAM is to be refused before anything is touched.
     void attachment.ipam
     const moved = chosen.link && (await moveIn(attachment, chosen.link, notes, () => release(attachment)))
-    const entry = moved
-      ? {
-          ...interfaceEntry(attachment, { name: ifName, address: moved.address, mtu: moved.mtu }, netnsPath),
-          pciID: tellsMtu({ cniVersion }) ? chosen.pciID : undefined,
-        }
-      : untouched(attachment, chosen)
-    const interfaces = [entry]
     const assigned = await assign(attachment)
+    const mtu = assignedMtu(attachment, assigned) ?? moved?.mtu
+    const entry =
+      moved && mtu !== undefined
+        ? {
+            ...interfaceEntry(attachment, { name: ifName, address: moved.address, mtu }, netnsPath),
+            pciID: tellsMtu({ cniVersion }) ? chosen.pciID : undefined,
+          }
+        : untouched(attachment, chosen)
+    const interfaces = [entry]
     if (!assigned) {
       if (moved) await container.run(link.set(moved.index, { up: true }))
       return { interfaces }

@@ -10,3 +10,7 @@ export const assign = async ({ ipam }: Attachment<unknown>): Promise<Result | nu
     throw new CniError({ code: codes.internal, msg: 'IPAM plugin returned missing IP config' })
   return assigned
 }
+
+/** The MTU of the container's interface, where who assigns its addresses has set another one (DHCP does). */
+export const assignedMtu = ({ ifName }: Attachment<unknown>, assigned: Result | null): number | undefined =>
+  assigned?.interfaces?.find(({ name, sandbox }) => name === ifName && sandbox)?.mtu

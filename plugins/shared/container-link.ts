@@ -8,7 +8,7 @@ import { type Attachment, type Context, definePlugin } from '../../cni/plugin.ts
 import { allVersions, type Dns, type Result } from '../../cni/types.ts'
 import type { Step } from '../../cni/undo.ts'
 import { type Connection, isErrno, type Link, link, NetlinkError, sameMac } from '../../netlink/index.ts'
-import { assign } from './assign.ts'
+import { assign, assignedMtu } from './assign.ts'
 import {
   checkConfiguration,
   checkFailed,
@@ -174,8 +174,9 @@ export const defineContainerLink = <S extends z.core.$ZodType<WithDns>, P>(
       if (!made.claimed) await label(attachment, made)
       const { index, name, mac, mtu, carrier } = made
       const rename = name === ifName ? undefined : ifName
-      const interfaces = [interfaceEntry(attachment, { name: ifName, address: mac, mtu }, netnsPath)]
       const assigned = elsewhere ?? (await assign(attachment))
+      const told = { name: ifName, address: mac, mtu: assignedMtu(attachment, assigned) ?? mtu }
+      const interfaces = [interfaceEntry(attachment, told, netnsPath)]
       const ips = (assigned?.ips ?? []).map(({ address, gateway }) => ({ address, gateway, interface: 0 }))
       const routes = assigned?.routes ?? []
       const shared = definition.shared?.(conf) ?? true

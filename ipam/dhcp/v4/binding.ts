@@ -7,6 +7,7 @@ import { clientSettings, type Pace, type Settings } from '../settings.ts'
 import { Client4, type Destination, type Loss } from './client.ts'
 import { grantOf } from './grant.ts'
 import type { Lease4 } from './lease.ts'
+import type { Message } from './message.ts'
 import { Transport4 } from './transport.ts'
 
 export class Binding4 implements Binding {
@@ -63,7 +64,7 @@ export class Binding4 implements Binding {
     const { lease } = this.#client
     // One that was taken over may have ended already.
     const ended = lease !== null && lease.expiresAt !== null && this.#context.time.now() >= lease.expiresAt
-    return lease && !ended ? grantOf(lease, this.#settings.priority) : null
+    return lease && !ended ? grantOf(lease, this.#settings) : null
   }
   get times() {
     return this.#client.lease
@@ -109,7 +110,7 @@ export class Binding4 implements Binding {
     const netns = openPlace(this.#where)
     try {
       this.#transport = new Transport4({ netns, index, mac }, this.#context.time, (message, senderMac) =>
-        this.#client.receive(message, senderMac),
+        this.#receive(message, senderMac),
       )
       return this.#transport
     } catch (error) {
@@ -117,6 +118,16 @@ export class Binding4 implements Binding {
       throw isErrno(error, 'ENODEV', 'ENXIO')
         ? new GoneError(`${this.#where.path} has no interface ${this.#where.ifName}`, { cause: error })
         : error
+    }
+  }
+
+  /** One message must not end the program that keeps everybody's leases. */
+  #receive(message: Message, senderMac: string): void {
+    try {
+      this.#client.receive(message, senderMac)
+    } catch (error) {
+      this.#context.events.count('internalError')
+      this.#context.log.error(`DHCP: a message could not be dealt with: ${(error as Error).stack}`)
     }
   }
 
@@ -146,8 +157,8 @@ export class Binding4 implements Binding {
     this.#used = true
     events.count(previous ? 'renewed' : 'bound')
     events.changed()
-    const after = grantOf(lease, this.#settings.priority)
-    const before = previous && grantOf(previous, this.#settings.priority)
+    const after = grantOf(lease, this.#settings)
+    const before = previous && grantOf(previous, this.#settings)
     if (previous?.address !== lease.address) this.#announce(lease.address)
     // The first time the plugin that has asked does it.
     if (!first) this.#apply(before, after, previous ? 'renewed' : 'bound')
@@ -183,7 +194,7 @@ export class Binding4 implements Binding {
       },
     )
     events.changed()
-    this.#apply(grantOf(lease, this.#settings.priority), null, 'lost')
+    this.#apply(grantOf(lease, this.#settings), null, 'lost')
   }
 
   /** One change after the other. */

@@ -1,11 +1,10 @@
 import type { Route } from '../../../cni/types.ts'
 import type { Grant } from '../grant.ts'
+import type { Settings } from '../settings.ts'
 import type { Lease4 } from './lease.ts'
 
 /** RT_SCOPE_LINK, linux/rtnetlink.h. */
 const SCOPE_LINK = 253
-/** RFC 2132 5.1: no smaller one is allowed. */
-const MIN_MTU = 68
 
 /** What RFC 3442 calls a local subnet: a route without a router. Printed as the Go plugin does. */
 const toRoute = (dst: string, router: string): Route =>
@@ -20,8 +19,11 @@ const routesOf = ({ classlessRoutes, staticRoutes, routers: [first] }: Lease4): 
         ...(first === undefined ? [] : [toRoute('0.0.0.0/0', first)]),
       ]
 
-/** @param priority metric of all its routes; 0: the kernel's */
-export const grantOf = (lease: Lease4, priority: number): Grant => {
+/** What the interface is to have by a lease. */
+export const grantOf = (
+  lease: Lease4,
+  { priority, fixedMtu }: Pick<Settings, 'priority' | 'fixedMtu'>,
+): Grant => {
   const { address, prefixLength, routers, classlessRoutes, dnsServers, domainName, domainSearch, mtu } = lease
   const byDefault = classlessRoutes?.find(({ dst, router }) => dst === '0.0.0.0/0' && router !== '0.0.0.0')
   return {
@@ -32,6 +34,6 @@ export const grantOf = (lease: Lease4, priority: number): Grant => {
       domain: domainName || undefined,
       search: domainSearch.length > 0 ? domainSearch : undefined,
     },
-    mtu: mtu !== undefined && mtu >= MIN_MTU ? mtu : undefined,
+    mtu: fixedMtu ? undefined : mtu,
   }
 }
