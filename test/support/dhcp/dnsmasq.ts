@@ -4,48 +4,17 @@ import { join } from 'node:path'
 import type { Space } from '../space.ts'
 import { eventually } from '../wait.ts'
 import { temporaryFolder } from './ending.ts'
+import { alternating, type Options4, type Range } from './options.ts'
 import { Server } from './server.ts'
 
-export interface Route {
-  /** E.g. `192.168.0.0/16`; for option 33 a host's address. */
-  readonly to: string
-  readonly via: string
-}
-
-export interface DnsmasqOptions {
-  /** Default `lan0`, that of a segment. */
-  readonly interface?: string | undefined
+/** `routers`: its own address by default; an empty list sends none. */
+export interface DnsmasqOptions extends Options4 {
   /** First and last address. Default 10.77.0.100 to 10.77.0.199; null: no DHCPv4. */
-  readonly range?: readonly [first: string, last: string] | null | undefined
+  readonly range?: Range | null | undefined
   /** Default 255.255.255.0. */
   readonly netmask?: string | undefined
   /** Seconds; 120 is dnsmasq's minimum, and what it takes for less. Default 120. */
   readonly leaseTime?: number | 'infinite' | undefined
-  /** Option 3. Default: dnsmasq's own address; an empty list sends none. */
-  readonly routers?: readonly string[] | undefined
-  /** Option 6. Default: none. */
-  readonly dns?: readonly string[] | undefined
-  /** Option 15. */
-  readonly domain?: string | undefined
-  /** Option 119. */
-  readonly search?: readonly string[] | undefined
-  /** Option 26. */
-  readonly mtu?: number | undefined
-  /** Option 121. */
-  readonly classlessRoutes?: readonly Route[] | undefined
-  /** Option 33. */
-  readonly staticRoutes?: readonly Route[] | undefined
-  /** Each by hardware address or by client identifier (hex pairs with colons, or plain text). */
-  readonly reservations?:
-    | readonly {
-        readonly mac?: string
-        readonly clientId?: string
-        readonly address: string
-        readonly hostname?: string
-      }[]
-    | undefined
-  /** NAK to a client that asks for an address it does not know. Default false. */
-  readonly authoritative?: boolean | undefined
   /** Answer a DISCOVER that asks for it with an ACK (RFC 4039). Default false. */
   readonly rapidCommit?: boolean | undefined
   /** Ping an address before it is offered, which takes 3 seconds. Default false. */
@@ -56,7 +25,7 @@ export interface DnsmasqOptions {
   readonly raInterval?: number | undefined
   readonly raLifetime?: number | undefined
   /** First and last address of stateful DHCPv6; with `ra`, the M and O flags are set. Default null: none. */
-  readonly range6?: readonly [first: string, last: string] | null | undefined
+  readonly range6?: Range | null | undefined
   /** A prefix to advertise without stateful DHCPv6, e.g. `fd77::`, and dnsmasq's word for how. */
   readonly prefix6?:
     | { readonly prefix: string; readonly mode: 'ra-only' | 'slaac' | 'ra-stateless' }
@@ -94,9 +63,6 @@ const none = (text: string): string | null => (text === '*' ? null : text)
 const option = (name: string | number, values: readonly (string | number)[] | undefined): string[] =>
   values === undefined ? [] : [`--dhcp-option=${[name, ...values].join(',')}`]
 
-const pairs = (routes: readonly Route[] | undefined): string[] | undefined =>
-  routes?.flatMap(({ to, via }) => [to, via])
-
 const dhcp4 = (options: DnsmasqOptions): string[] => {
   const { range = ['10.77.0.100', '10.77.0.199'], netmask = '255.255.255.0', leaseTime = 120 } = options
   if (range === null) return []
@@ -106,9 +72,9 @@ const dhcp4 = (options: DnsmasqOptions): string[] => {
     ...option(6, options.dns),
     ...option(15, options.domain === undefined ? undefined : [options.domain]),
     ...option(26, options.mtu === undefined ? undefined : [options.mtu]),
-    ...option(33, pairs(options.staticRoutes)),
+    ...option(33, options.staticRoutes && alternating(options.staticRoutes)),
     ...option(119, options.search),
-    ...option(121, pairs(options.classlessRoutes)),
+    ...option(121, options.classlessRoutes && alternating(options.classlessRoutes)),
     ...(options.reservations ?? []).map(({ mac, clientId, address, hostname }) => {
       const who = [...(mac ? [mac] : []), ...(clientId ? [`id:${clientId}`] : [])]
       return `--dhcp-host=${[...who, address, ...(hostname ? [hostname] : [])].join(',')}`

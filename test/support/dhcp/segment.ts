@@ -1,4 +1,5 @@
 import { type Space, space } from '../space.ts'
+import { eventually } from '../wait.ts'
 
 export interface SegmentOptions {
   /** The server's address and prefix length; null for none. Default `10.77.0.1/24`. */
@@ -34,6 +35,17 @@ export const serverMac = '02:77:00:00:00:01'
 /** The link-local address of a segment's server side: what router advertisements come from. */
 export const linkLocal = 'fe80::77:ff:fe00:1'
 
+/** Until the kernel has given the interface its link-local address, which servers of DHCPv6 bind to. */
+const usable = (space: Space, name: string): Promise<boolean> =>
+  eventually(`${name} is usable`, async () => {
+    const [link] = await space.ipJson<{ operstate: string; addr_info: { tentative?: true }[] }>(
+      'addr',
+      'show',
+      name,
+    )
+    return link!.operstate === 'UP' && !link!.addr_info.some(({ tentative }) => tentative)
+  })
+
 /** A LAN in a namespace of its own: a bridge, whose own interface `lan0` is the server's side. */
 export class Segment {
   /** The namespace that the servers run in. */
@@ -55,8 +67,9 @@ export class Segment {
     const peer = ['name', name, ...own, ...common, 'netns', `${host.pid}`]
     await this.space.ip('link', 'add', port, ...common, 'type', 'veth', 'peer', ...peer)
     await this.space.ip('link', 'set', port, 'master', this.interface, 'up')
-    const probes = `echo 0 > "/proc/sys/net/ipv6/conf/$1/dad_transmits"\n`
+    const probes = `echo 0 > "/proc/sys/net/ipv6/conf/$1/accept_dad"\n`
     await host.must('sh', ['-ec', `${dad ? '' : probes}ip link set "$1" up`, 'sh', name])
+    if (!dad) await usable(host, name)
     const [link] = await host.ipJson<{ address: string }>('link', 'show', name)
     return {
       port,
@@ -89,7 +102,7 @@ export const segment = async (options: SegmentOptions = {}): Promise<Segment> =>
     'echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6',
     // No snooping: without a querier it would only hold back multicast that nobody has asked for yet.
     `ip link add lan0 address ${serverMac} type bridge mcast_snooping 0`,
-    'echo 0 > /proc/sys/net/ipv6/conf/lan0/dad_transmits',
+    'echo 0 > /proc/sys/net/ipv6/conf/lan0/accept_dad',
     'echo 0 > /proc/sys/net/ipv6/conf/lan0/accept_ra',
     'echo 0 > /proc/sys/net/ipv6/conf/lan0/disable_ipv6',
     // A bridge without a port has no carrier, and so no link-local address to serve from.
@@ -101,5 +114,6 @@ export const segment = async (options: SegmentOptions = {}): Promise<Segment> =>
   await lan.must('sh', ['-ec', script.join('\n')])
   const made = new Segment(lan)
   await made.renumber({ address4: '10.77.0.1/24', address6: 'fd77::1/64', ...options })
+  await usable(lan, 'lan0')
   return made
 }
