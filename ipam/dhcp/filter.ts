@@ -72,3 +72,20 @@ export const arpFilter: Uint8Array = assemble(
   [JEQ, 1, 'accept', 'next'],
   must(2),
 )
+
+/**
+ * ICMPv6 of one of two types that no router has forwarded (hop limit 255): what neighbour discovery wants, RFC 4861
+ * sections 6.1.2 and 7.1. Packets with extension headers do not pass.
+ */
+export const icmp6Filter = (type: number, other = type): Uint8Array =>
+  assemble(
+    [LDB_ABS, 0],
+    [AND, 0xf0],
+    must(0x60),
+    // Next header and hop limit.
+    [LDH_ABS, 6],
+    must(0x3aff),
+    [LDB_ABS, 40],
+    [JEQ, type, 'accept', 'next'],
+    must(other),
+  )

@@ -16,12 +16,16 @@ const AF_PACKET = 17
 const SOCK_DGRAM = 2
 const SOL_SOCKET = 1
 const SO_REUSEADDR = 2
+/** linux/in6.h. */
+const IPPROTO_IPV6 = 41
+const IPV6_MULTICAST_IF = 17
 /** By index, since Linux 5.0: the name may change in the container. */
 const SO_BINDTOIFINDEX = 62
 
 /** Protocols of `linux/if_ether.h`. */
 export const ETH_P_IP = 0x0800
 export const ETH_P_ARP = 0x0806
+export const ETH_P_IPV6 = 0x86dd
 
 /** Errors of a reading that say nothing of the next one. */
 const passing = ['ENETDOWN', 'ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOMEM', 'ENOBUFS'] as const
@@ -181,4 +185,26 @@ export const openUdpSocket = (
       native.setsockopt(socket, SOL_SOCKET, SO_BINDTOIFINDEX, int(index))
       native.bind(socket, inetAddress(ip, port))
     },
+  )
+
+/**
+ * A UDP socket on one interface, bound to its link-local address.
+ * @throws SocketError; EADDRNOTAVAIL where the address is not there, or tentative still
+ */
+export const openUdp6Socket = (
+  netns: Netns,
+  { index, ip, port }: { readonly index: number; readonly ip: Uint8Array; readonly port: number },
+  receive: Receiver,
+): DatagramSocket =>
+  new DatagramSocket(
+    netns,
+    'open a UDP socket',
+    { domain: AF_INET6, type: SOCK_DGRAM, protocol: 0 },
+    (native, socket) => {
+      native.setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, int(1))
+      native.setsockopt(socket, SOL_SOCKET, SO_BINDTOIFINDEX, int(index))
+      native.setsockopt(socket, IPPROTO_IPV6, IPV6_MULTICAST_IF, int(index))
+      native.bind(socket, inet6Address(ip, port, index))
+    },
+    receive,
   )

@@ -3,6 +3,7 @@
  * RFC 791, RFC 768.
  */
 import { formatIp, parseIp } from '../../netlink/ip.ts'
+import { checksum, sum } from './checksum.ts'
 
 export interface UdpDatagram {
   /** Dotted quad. */
@@ -20,20 +21,6 @@ const IPPROTO_UDP = 17
 const TTL = 64
 /** More fragments, and the offset of this one. */
 const FRAGMENT = 0x3fff
-
-/** Sum of 16-bit words (RFC 1071), an odd byte padded with zero; not yet folded. */
-const sum = (bytes: Uint8Array, start: number, end: number): number => {
-  let total = 0
-  for (let at = start; at < end; at += 2) total += (bytes[at]! << 8) | (at + 1 < end ? bytes[at + 1]! : 0)
-  return total
-}
-
-/** Carries added in, and the complement. At most 32 Ki words, so 32 bits hold the sum. */
-const checksum = (total: number): number => {
-  let folded = total
-  while (folded > 0xffff) folded = (folded & 0xffff) + (folded >>> 16)
-  return ~folded & 0xffff
-}
 
 const address = (text: string): Uint8Array => {
   const bytes = parseIp(text)

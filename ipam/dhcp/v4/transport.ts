@@ -2,6 +2,7 @@
 import { formatMac, type Netns, parseIp, parseMac } from '../../../netlink/index.ts'
 import { announcement, isConflict, parseArp, probe } from '../arp.ts'
 import { arpFilter, udpFilter } from '../filter.ts'
+import { inquire } from '../inquiry.ts'
 import {
   type DatagramSocket,
   ETH_P_ARP,
@@ -27,9 +28,6 @@ export interface Place {
 }
 
 const everybody = new Uint8Array(6).fill(0xff)
-/** RFC 5227 waits for seconds, because its links may be slow to come up. This one is up, and a pod is waiting. */
-const PROBES = 2
-const BETWEEN_PROBES = 100
 
 const bytesOf = (mac: string): Uint8Array => {
   const bytes = parseMac(mac)
@@ -49,7 +47,6 @@ export class Transport4 {
   readonly #packets: DatagramSocket
   /** Of the address that it was opened for. */
   #unicast: { readonly from: string; readonly socket: DatagramSocket } | undefined
-  readonly #arp = new Set<DatagramSocket>()
 
   /** @throws SocketError */
   constructor(place: Place, time: Timebase, receive: (message: Message, senderMac: string) => void) {
@@ -99,44 +96,22 @@ export class Transport4 {
    * @throws SocketError; the signal's reason
    */
   async isTaken(address: string, signal: AbortSignal): Promise<boolean> {
-    signal.throwIfAborted()
     const { netns, index, mac } = this.#place
     const own = { mac, address }
-    return await new Promise<boolean>((resolve, reject) => {
-      const socket = openPacketSocket(netns, {
-        index,
-        protocol: ETH_P_ARP,
-        filter: arpFilter,
-        receive(data) {
-          const arp = parseArp(data)
-          if (arp && isConflict(arp, own)) end(() => resolve(true))
-        },
-      })
-      this.#arp.add(socket)
-      const abort = (): void => end(() => reject(signal.reason))
-      let timer: { cancel(): void } | undefined
-      const end = (settle: () => void): void => {
-        timer?.cancel()
-        signal.removeEventListener('abort', abort)
-        this.#arp.delete(socket)
-        socket.close()
-        settle()
-      }
-      signal.addEventListener('abort', abort, { once: true })
-      const ask = (left: number): void => {
-        if (left === 0) {
-          end(() => resolve(false))
-          return
-        }
-        try {
-          socket.send(probe(own), linkAddress(index, ETH_P_ARP, everybody))
-        } catch (error) {
-          end(() => reject(error))
-          return
-        }
-        timer = this.#time.after(BETWEEN_PROBES, () => ask(left - 1))
-      }
-      ask(PROBES)
+    return await inquire({
+      time: this.#time,
+      signal,
+      open: (answer) =>
+        openPacketSocket(netns, {
+          index,
+          protocol: ETH_P_ARP,
+          filter: arpFilter,
+          receive(data) {
+            const arp = parseArp(data)
+            if (arp && isConflict(arp, own)) answer()
+          },
+        }),
+      ask: (socket) => socket.send(probe(own), linkAddress(index, ETH_P_ARP, everybody)),
     })
   }
 
@@ -156,8 +131,6 @@ export class Transport4 {
     this.#packets.close()
     this.#unicast?.socket.close()
     this.#unicast = undefined
-    for (const socket of this.#arp) socket.close()
-    this.#arp.clear()
     this.#place.netns.close()
   }
 }
