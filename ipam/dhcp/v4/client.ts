@@ -49,6 +49,8 @@ export interface Surroundings {
   requesting(offer: Lease4): void
   /** There is a lease, new or renewed. */
   bound(lease: Lease4, previous: Lease4 | null): void
+  /** Nothing is sent or awaited for some time. */
+  idle?(): void
   /** The address is not to be used any more. The client goes on looking for another. */
   lost(lease: Lease4, why: Loss): void
   /** The address of an offer is in use; the server was told. */
@@ -365,6 +367,7 @@ export class Client4 {
 
   /** Until T1. */
   #wait(): void {
+    this.#around.idle?.()
     const renewAt = this.#lease?.renewAt
     if (renewAt === null || renewAt === undefined) {
       this.#timer?.cancel()

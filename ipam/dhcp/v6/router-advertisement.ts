@@ -1,8 +1,7 @@
 /**
- * Router solicitations and advertisements (RFC 4861 sections 4.1 and 4.2) as the payload of a raw ICMPv6 socket, which
- * begins with the ICMPv6 header. The kernel makes and verifies the checksum of such a socket. Whoever has the socket
- * takes only advertisements with hop limit 255 from a link-local address (section 6.1.2): the payload does not show
- * either. The address is the router's, which the message does not repeat.
+ * Router solicitations and advertisements (RFC 4861 sections 4.1 and 4.2), from the ICMPv6 header on. What the message
+ * does not show is for whoever has the packet: the checksum, that the hop limit is 255 and that an advertisement's
+ * source is link-local (section 6.1.2). The source is the router's address.
  */
 import { formatMac } from '../../../netlink/mac.ts'
 import { ipv6List, ipv6Text, nameList } from './options.ts'
@@ -78,7 +77,7 @@ const FLAG_ON_LINK = 0x80
 const FLAG_AUTONOMOUS = 0x40
 
 /**
- * A router solicitation; its checksum is left to the kernel.
+ * A router solicitation, its checksum zero.
  * @param sourceLinkLayer the sender's link-layer address, so that a router need not ask for it. Not where the packet
  *   comes from `::` (section 4.1)
  */
