@@ -13,6 +13,8 @@ export interface Grant {
 /** Errors of a removal that say that there is nothing to remove. */
 const isGone = (error: unknown): boolean => isErrno(error, 'EADDRNOTAVAIL', 'ESRCH', 'ENODEV')
 const isThere = (error: unknown): boolean => isErrno(error, 'EEXIST')
+/** More than its master can, or than its driver lets: the network's wish is not to cost the rest. */
+const isTooMuch = (error: unknown): boolean => isErrno(error, 'EINVAL', 'EOPNOTSUPP')
 
 /** A gateway of 0.0.0.0 or :: means none: the destination is on the link. */
 const gatewayOf = ({ gw }: Route): string | undefined => (gw === '0.0.0.0' || gw === '::' ? undefined : gw)
@@ -59,13 +61,16 @@ export const applyGrant = async (
   const moreRoutes = newRoutes.filter((one) => anew || !oldRoutes.some(sameRoute(one)))
   const mtu = after?.mtu !== undefined && after.mtu !== before?.mtu ? after.mtu : undefined
   const steps: { readonly request: Request<void>; readonly tolerates: (error: unknown) => boolean }[] = [
-    ...(mtu === undefined ? [] : [{ request: link.set(index, { mtu }), tolerates: () => false }]),
+    ...(mtu === undefined ? [] : [{ request: link.set(index, { mtu }), tolerates: isTooMuch }]),
     ...moreIps.map((one) => ({ request: addressOf(index, one), tolerates: isThere })),
     ...goneRoutes.map((one) => ({ request: route.delete(routeOptions(index, one)), tolerates: isGone })),
     ...goneIps.map(({ address: own }) => ({
       request: address.delete({ index, address: own }),
       tolerates: isGone,
     })),
+    // The kernel takes an address of the same network along with the older one, unless told to promote it (sysctl
+    // promote_secondaries).
+    ...(anew ? moreIps.map((one) => ({ request: addressOf(index, one), tolerates: isThere })) : []),
     ...moreRoutes.map((one) => ({
       request: route.add({ ...routeOptions(index, one), mode: 'create' }),
       tolerates: isThere,

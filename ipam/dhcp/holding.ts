@@ -1,10 +1,12 @@
 /** One protocol's lease of an attachment, as a keeper holds it: who it is for, and its client. */
 import type { AttachmentId } from '../../cni/types.ts'
 import type { Binding, BindingContext } from './binding.ts'
-import type { Entry } from './journal.ts'
+import type { Entry, Entry4 } from './journal.ts'
+import type { AnyLease, LeaseBinding } from './lease-binding.ts'
 import type { Whereabouts } from './place.ts'
 import type { Pace, Settings } from './settings.ts'
 import { Binding4 } from './v4/binding.ts'
+import { Binding6 } from './v6/binding.ts'
 
 /** Whose it is, and where. */
 export interface Held {
@@ -15,9 +17,53 @@ export interface Held {
   readonly netns: string
 }
 
+type Common = Omit<Entry4, 'version' | 'lease' | 'offer'>
+
+/** What differs between the protocols: what is noted of a lease. */
+interface Protocol {
+  readonly binding: Binding & { readonly used: boolean }
+  note(common: Common): Entry
+  resume(entry: Entry, lapsed: boolean): void
+}
+
+/** Takes a lease over, or gives back what nobody has used yet. */
+const takeOver = <L extends AnyLease>(
+  binding: LeaseBinding<L, { close(): void }>,
+  { used, lease, offer }: { readonly used: boolean; readonly lease: L | null; readonly offer: L | null },
+  lapsed: boolean,
+): void => {
+  if (used) binding.resume(lease, lapsed)
+  else if (offer) binding.giveBack(offer)
+}
+
+const protocol4 = (binding: Binding4): Protocol => ({
+  binding,
+  note: (common) => ({ ...common, version: 4, lease: binding.lease, offer: binding.offer }),
+  resume(entry, lapsed) {
+    if (entry.version === 4) takeOver(binding, entry, lapsed)
+  },
+})
+
+const protocol6 = (binding: Binding6): Protocol => ({
+  binding,
+  note: (common) => ({
+    ...common,
+    version: 6,
+    lease: binding.lease,
+    offer: binding.offer,
+    facts: binding.facts,
+  }),
+  resume(entry, lapsed) {
+    if (entry.version !== 6) return
+    binding.remember(entry.facts)
+    takeOver(binding, entry, lapsed)
+  },
+})
+
 export class Holding {
   readonly what: Held
-  readonly #binding: Binding4
+  readonly binding: Binding
+  readonly #protocol: Protocol
   /** Called when there is an address, or, with the reason, when there can't be one. */
   readonly told = new Set<(why?: Error) => void>()
   /** Why the journal does not know it as it is. */
@@ -25,12 +71,12 @@ export class Holding {
 
   constructor(version: 4 | 6, what: Held, pace: Pace, context: BindingContext) {
     this.what = what
-    if (version !== 4) throw new Error(`there is no DHCPv${version}`)
-    this.#binding = new Binding4(what.where, what.settings, pace, context)
-  }
-
-  get binding(): Binding {
-    return this.#binding
+    const { where, settings } = what
+    this.#protocol =
+      version === 4
+        ? protocol4(new Binding4(where, settings, pace, context))
+        : protocol6(new Binding6(where, settings, pace, context))
+    this.binding = this.#protocol.binding
   }
 
   tell(why?: Error): void {
@@ -41,22 +87,17 @@ export class Holding {
   get entry(): Entry {
     const { id, where, settings, netns } = this.what
     const { netnsId, index, mac } = where
-    const { lease, offer, used } = this.#binding
-    return { ...id, netns, netnsId, index, mac, settings, used, version: 4, lease, offer }
+    return this.#protocol.note({ ...id, netns, netnsId, index, mac, settings, used: this.#protocol.binding.used })
   }
 
   /**
    * Goes on with what the journal knows.
    * @returns false where nobody uses it: what a server may have granted was given back
    */
-  resume({ used, lease, offer }: Entry, now: number): boolean {
-    if (!used) {
-      if (offer) this.#binding.giveBack(offer)
-      return false
-    }
+  resume(entry: Entry, now: number): boolean {
     // One that has ended meanwhile may be somebody else's by now: a server is asked first.
-    const lapsed = lease !== null && lease.expiresAt !== null && now >= lease.expiresAt
-    this.#binding.resume(lease, lapsed)
-    return true
+    const lapsed = entry.lease !== null && entry.lease.expiresAt !== null && now >= entry.lease.expiresAt
+    this.#protocol.resume(entry, lapsed)
+    return entry.used
   }
 }

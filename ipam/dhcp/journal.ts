@@ -10,6 +10,8 @@ import type { AttachmentId } from '../../cni/types.ts'
 import { ioError, isGone, makeDirectory, readText } from '../files.ts'
 import { settings } from './settings.ts'
 import { lease4 } from './v4/lease.ts'
+import { linkFacts } from './v6/grant.ts'
+import { lease6 } from './v6/lease.ts'
 
 const common = {
   /** Of the file; another one is not read. */
@@ -38,6 +40,8 @@ const record = z.object({
   lease: z.nullable(lease4),
   /** About to be accepted. */
   offer: z.nullable(lease4),
+  /** Whose address and routes the interface has, for as long as those are not the lease's. Absent: the lease's. */
+  applied: z.optional(z.nullable(lease4)),
 })
 
 /** One lease, as the journal knows it. */

@@ -94,6 +94,7 @@ export class Keeper implements LeaseKeeper {
   }
 
   #hold(version: 4 | 6, what: Held): Holding {
+    const name = nameOf(what.id.network, what.id)
     const { time, pace } = this
     const { log } = this.#options
     const holding: Holding = new Holding(version, what, pace, {
@@ -101,14 +102,14 @@ export class Keeper implements LeaseKeeper {
       log,
       events: {
         changed: () => {
-          if (!this.#stopped) this.#note(holding)
+          // What has been let go meanwhile must not come back.
+          if (!this.#stopped && this.#held.get(name)?.get(version) === holding) this.#note(holding)
         },
         bound: () => holding.tell(holding.unnoted),
         gone: (why) => this.#gone(holding, why),
         count: (event) => this.#count(event),
       },
     })
-    const name = nameOf(what.id.network, what.id)
     const own = this.#held.get(name) ?? new Map<4 | 6, Holding>()
     own.set(version, holding)
     this.#held.set(name, own)
@@ -375,19 +376,26 @@ export class Keeper implements LeaseKeeper {
     call: LeaseCall,
   ): Promise<Result> {
     const mtu = grants.find((grant) => grant.mtu !== undefined)?.mtu
-    if (mtu !== undefined && mtu !== found.mtu) await this.#setMtu(connection, found.index, mtu)
-    return resultOf(grants, call)
+    if (mtu === undefined || mtu === found.mtu || (await this.#setMtu(connection, found.index, mtu)))
+      return resultOf(grants, call)
+    return resultOf(
+      grants.map((grant) => ({ ...grant, mtu: undefined })),
+      call,
+    )
   }
 
-  async #setMtu(connection: OpenPlace['connection'], index: number, mtu: number): Promise<void> {
+  /** @returns whether the interface has it now */
+  async #setMtu(connection: OpenPlace['connection'], index: number, mtu: number): Promise<boolean> {
     try {
       await connection.run(link.set(index, { mtu }))
+      return true
     } catch (error) {
       // More than its master can: the network's wish is not to cost the lease.
       if (!isErrno(error, 'EINVAL', 'EOPNOTSUPP')) throw error
       this.#options.log.warn(
         `DHCP: the MTU ${mtu} that the network says can not be set: ${(error as Error).message}`,
       )
+      return false
     }
   }
 
@@ -415,7 +423,10 @@ export class Keeper implements LeaseKeeper {
     const name = nameOf(network, call)
     this.#adding.get(name)?.abort(new Error('the attachment is deleted'))
     await this.#inTurn(name, async () => {
-      for (const holding of [...(this.#held.get(name)?.values() ?? [])]) this.#giveBack(holding)
+      for (const holding of [...(this.#held.get(name)?.values() ?? [])]) {
+        this.#giveBack(holding)
+        await holding.binding.settled()
+      }
     })
   }
 

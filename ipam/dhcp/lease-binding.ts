@@ -188,7 +188,7 @@ export abstract class LeaseBinding<L extends AnyLease, T extends { close(): void
     this.#used = true
     events.count(previous ? 'renewed' : 'bound')
     // The first time the plugin that has asked does it; mostly there is nothing to do.
-    const same = first || (this.#applied !== null && this.#differsLittle(this.#applied, lease))
+    const same = first || (this.#applied !== null && this.#isSame(this.#applied, lease))
     if (same) this.#applied = lease
     events.changed()
     if (!same) this.#apply(lease, previous ? 'changed' : undefined)
@@ -216,7 +216,7 @@ export abstract class LeaseBinding<L extends AnyLease, T extends { close(): void
   }
 
   /** Whether the interface is the same by both. */
-  #differsLittle(one: L, other: L): boolean {
+  #isSame(one: L, other: L): boolean {
     return isDeepStrictEqual(this.grantOf(one), this.grantOf(other))
   }
 
