@@ -1,7 +1,7 @@
 /** One protocol's lease of an attachment, as a keeper holds it: who it is for, and its client. */
 import type { AttachmentId } from '../../cni/types.ts'
 import type { Binding, BindingContext } from './binding.ts'
-import type { Entry, Entry4 } from './journal.ts'
+import type { Entry } from './journal.ts'
 import type { AnyLease, LeaseBinding } from './lease-binding.ts'
 import type { Whereabouts } from './place.ts'
 import type { Pace, Settings } from './settings.ts'
@@ -17,7 +17,8 @@ export interface Held {
   readonly netns: string
 }
 
-type Common = Omit<Entry4, 'version' | 'lease' | 'offer'>
+/** What the journal knows of a lease of either protocol, but for the lease. */
+type Common = Omit<Entry, 'version' | 'lease' | 'offer' | 'applied'>
 
 /** What differs between the protocols: what is noted of a lease. */
 interface Protocol {
@@ -26,19 +27,35 @@ interface Protocol {
   resume(entry: Entry, lapsed: boolean): void
 }
 
+interface Leases<L> {
+  readonly lease: L | null
+  readonly offer: L | null
+  readonly applied?: L | null | undefined
+}
+
+const leasesOf = <L extends AnyLease>({
+  lease,
+  offer,
+  applied,
+}: LeaseBinding<L, { close(): void }>): Leases<L> => ({
+  lease,
+  offer,
+  ...(applied === undefined ? {} : { applied }),
+})
+
 /** Takes a lease over, or gives back what nobody has used yet. */
 const takeOver = <L extends AnyLease>(
   binding: LeaseBinding<L, { close(): void }>,
-  { used, lease, offer }: { readonly used: boolean; readonly lease: L | null; readonly offer: L | null },
+  { used, lease, offer, applied }: Leases<L> & { readonly used: boolean },
   lapsed: boolean,
 ): void => {
-  if (used) binding.resume(lease, lapsed)
+  if (used) binding.resume(lease, applied, lapsed)
   else if (offer) binding.giveBack(offer)
 }
 
 const protocol4 = (binding: Binding4): Protocol => ({
   binding,
-  note: (common) => ({ ...common, version: 4, lease: binding.lease, offer: binding.offer }),
+  note: (common) => ({ ...common, version: 4, ...leasesOf(binding) }),
   resume(entry, lapsed) {
     if (entry.version === 4) takeOver(binding, entry, lapsed)
   },
@@ -46,13 +63,7 @@ const protocol4 = (binding: Binding4): Protocol => ({
 
 const protocol6 = (binding: Binding6): Protocol => ({
   binding,
-  note: (common) => ({
-    ...common,
-    version: 6,
-    lease: binding.lease,
-    offer: binding.offer,
-    facts: binding.facts,
-  }),
+  note: (common) => ({ ...common, version: 6, ...leasesOf(binding), facts: binding.facts }),
   resume(entry, lapsed) {
     if (entry.version !== 6) return
     binding.remember(entry.facts)
@@ -87,7 +98,8 @@ export class Holding {
   get entry(): Entry {
     const { id, where, settings, netns } = this.what
     const { netnsId, index, mac } = where
-    return this.#protocol.note({ ...id, netns, netnsId, index, mac, settings, used: this.#protocol.binding.used })
+    const { used } = this.#protocol.binding
+    return this.#protocol.note({ ...id, netns, netnsId, index, mac, settings, used })
   }
 
   /**

@@ -33,19 +33,22 @@ const common = {
   used: z.boolean(),
 }
 
-const record = z.object({
-  ...common,
-  version: z.literal(4),
-  /** Null: none at the moment. */
-  lease: z.nullable(lease4),
-  /** About to be accepted. */
-  offer: z.nullable(lease4),
-  /** Whose address and routes the interface has, for as long as those are not the lease's. Absent: the lease's. */
-  applied: z.optional(z.nullable(lease4)),
+/**
+ * `lease` null: none at the moment. `offer`: about to be accepted. `applied`: whose address and routes the interface
+ * has, for as long as those are not the lease's; absent: the lease's.
+ */
+const leases = <S extends z.core.$ZodType>(lease: S) => ({
+  lease: z.nullable(lease),
+  offer: z.nullable(lease),
+  applied: z.optional(z.nullable(lease)),
 })
+const record4 = z.object({ ...common, version: z.literal(4), ...leases(lease4) })
+const record6 = z.object({ ...common, version: z.literal(6), ...leases(lease6), facts: linkFacts })
+const record = z.discriminatedUnion('version', [record4, record6])
 
+type Known<R> = R extends unknown ? Omit<R, 'format' | 'boot'> : never
 /** One lease, as the journal knows it. */
-export type Entry = Omit<z.infer<typeof record>, 'format' | 'boot'>
+export type Entry = Known<z.infer<typeof record>>
 
 /** The kernel's name for the time since it started; random(4). */
 const BOOT_ID = '/proc/sys/kernel/random/boot_id'

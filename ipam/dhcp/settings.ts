@@ -9,6 +9,7 @@ import type { LeaseCall } from './lease-keeper.ts'
 import type { Settings as ClientSettings } from './v4/client.ts'
 import { duidClientId, goClientId, macClientId, parseClientId } from './v4/client-id.ts'
 import { optionCode, optionCodes, write } from './v4/options.ts'
+import { type Settings as ClientSettings6, defaultRequest } from './v6/surroundings.ts'
 
 const hex = z.string().check(z.regex(/^([0-9a-f]{2})*$/))
 
@@ -151,4 +152,14 @@ export const clientSettings = (
   arpProbe,
   firstTimeout,
   maxTimeout,
+})
+
+/** For the DHCPv6 client of an interface. */
+export const clientSettings6 = ({ duid, iaid, arpProbe, rapidCommit }: Settings): ClientSettings6 => ({
+  clientId: fromHex(duid),
+  iaid,
+  request: defaultRequest,
+  provide: new Map(),
+  rapidCommit,
+  probe: arpProbe,
 })

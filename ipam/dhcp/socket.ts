@@ -188,12 +188,12 @@ export const openUdpSocket = (
   )
 
 /**
- * A UDP socket on one interface, bound to its link-local address.
- * @throws SocketError; EADDRNOTAVAIL where the address is not there, or tentative still
+ * A UDP socket on one interface. What it sends to the link comes from the interface's link-local address.
+ * @throws SocketError
  */
 export const openUdp6Socket = (
   netns: Netns,
-  { index, ip, port }: { readonly index: number; readonly ip: Uint8Array; readonly port: number },
+  { index, port }: { readonly index: number; readonly port: number },
   receive: Receiver,
 ): DatagramSocket =>
   new DatagramSocket(
@@ -204,7 +204,7 @@ export const openUdp6Socket = (
       native.setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, int(1))
       native.setsockopt(socket, SOL_SOCKET, SO_BINDTOIFINDEX, int(index))
       native.setsockopt(socket, IPPROTO_IPV6, IPV6_MULTICAST_IF, int(index))
-      native.bind(socket, inet6Address(ip, port, index))
+      native.bind(socket, inet6Address(new Uint8Array(16), port, 0))
     },
     receive,
   )

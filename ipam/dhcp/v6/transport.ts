@@ -1,5 +1,5 @@
 /** A DHCPv6 client's sockets on its interface, and its ear for routers: open while it talks. */
-import { formatMac, type Netns, parseIp, parseMac } from '../../../netlink/index.ts'
+import { formatMac, type Netns, parseIp } from '../../../netlink/index.ts'
 import { icmp6Filter } from '../filter.ts'
 import {
   duplicateProbe,
@@ -31,8 +31,6 @@ export interface Place {
   readonly netns: Netns
   readonly index: number
   readonly mac: string
-  /** Its own, not tentative any more. */
-  readonly linkLocal: string
 }
 
 export interface Receivers {
@@ -61,7 +59,7 @@ export class Transport6 {
 
   /** @throws SocketError */
   constructor(place: Place, time: Timebase, receivers: Receivers) {
-    const { netns, index, linkLocal } = place
+    const { netns, index } = place
     this.#place = place
     this.#time = time
     this.#routers = openPacketSocket(netns, {
@@ -75,7 +73,7 @@ export class Transport6 {
       },
     })
     try {
-      this.#dhcp = openUdp6Socket(netns, { index, ip: bytesOf(linkLocal), port: CLIENT_PORT }, (data) => {
+      this.#dhcp = openUdp6Socket(netns, { index, port: CLIENT_PORT }, (data) => {
         const message = parse(data)
         if (message) receivers.message(message)
       })
@@ -90,13 +88,11 @@ export class Transport6 {
     this.#dhcp.send(message, inet6Address(SERVERS, SERVER_PORT, this.#place.index))
   }
 
-  /** Asks all routers of the link to say what they are (RFC 4861 section 6.3.7). @throws SocketError */
+  /** Asks all routers of the link to say to all what they are (RFC 4861 section 6.3.7). @throws SocketError */
   solicit(): void {
-    const { index, mac, linkLocal } = this.#place
-    const message = encodeSolicitation(parseMac(mac) ?? undefined)
     this.#routers.send(
-      encodeIcmp6({ source: linkLocal, destination: ALL_ROUTERS, message }),
-      linkAddress(index, ETH_P_IPV6, multicastMac(bytesOf(ALL_ROUTERS))),
+      encodeIcmp6({ source: '::', destination: ALL_ROUTERS, message: encodeSolicitation() }),
+      linkAddress(this.#place.index, ETH_P_IPV6, multicastMac(bytesOf(ALL_ROUTERS))),
     )
   }
 
