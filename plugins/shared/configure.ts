@@ -5,7 +5,7 @@
 import { CniError, codes, invalidConfig } from '../../cni/error.ts'
 import type { Attachment } from '../../cni/plugin.ts'
 import type { IpConfig, Route } from '../../cni/types.ts'
-import { apply } from '../../cni/undo.ts'
+import { apply, type Step } from '../../cni/undo.ts'
 import {
   address,
   familyOf,
@@ -94,10 +94,19 @@ const toRequest = (index: number, wanted: InstalledRoute): Request<void> =>
   })
 
 /**
- * The requests that give the interface its addresses, bring it up and install its routes, in that order: gratuitous
- * ARP (`arp_notify`) goes out for addresses that are there when the interface comes up.
+ * An IPv6 route that is there already is no error: the kernel makes one to a router that has advertised itself, and
+ * DHCPv6 reports the same one.
  */
-export const configureRequests = ({
+const toStep = (index: number, wanted: InstalledRoute): Step => ({
+  request: toRequest(index, wanted),
+  tolerate: familyOf(wanted.dst) === 6 ? ['EEXIST'] : undefined,
+})
+
+/**
+ * The steps that give the interface its addresses, bring it up and install its routes, in that order: gratuitous ARP
+ * (`arp_notify`) goes out for addresses that are there when the interface comes up.
+ */
+const configureSteps = ({
   index,
   rename,
   ips,
@@ -106,19 +115,23 @@ export const configureRequests = ({
   arpNotify = true,
   before = [],
   after = [],
-}: Configuration): Request<void>[] => [
-  ...(rename === undefined ? [] : [link.set(index, { name: rename })]),
-  ...(arpNotify ? [link.set(index, { afSpec: { inet: { conf: { arpNotify: 1 } } } })] : []),
-  ...ips.map(({ address: own }) =>
-    familyOf(own) === 4
-      ? address.add({ index, address: own, broadcast: 'auto' })
-      : address.add({ index, address: own, flags: dad ? {} : { nodad: true } }),
-  ),
-  link.set(index, { up: true }),
-  ...before,
-  ...installedRoutes(ips, routes).map((wanted) => toRequest(index, wanted)),
-  ...after,
-]
+}: Configuration): Step[] => {
+  const steps = (requests: readonly Request<void>[]): Step[] => requests.map((request) => ({ request }))
+  return [
+    ...steps(rename === undefined ? [] : [link.set(index, { name: rename })]),
+    ...steps(arpNotify ? [link.set(index, { afSpec: { inet: { conf: { arpNotify: 1 } } } })] : []),
+    ...steps(
+      ips.map(({ address: own }) =>
+        familyOf(own) === 4
+          ? address.add({ index, address: own, broadcast: 'auto' })
+          : address.add({ index, address: own, flags: dad ? {} : { nodad: true } }),
+      ),
+    ),
+    ...steps([link.set(index, { up: true }), ...before]),
+    ...installedRoutes(ips, routes).map((wanted) => toStep(index, wanted)),
+    ...steps(after),
+  ]
+}
 
 /**
  * The settings that IPv6 addresses of the interface need before it comes up.
@@ -179,12 +192,7 @@ const waitForDad = async (attachment: Attachment<unknown>, index: number): Promi
  */
 export const configureLink = async (attachment: Attachment<unknown>, setup: Configuration): Promise<void> => {
   prepareIpv6(attachment, setup)
-  const requests = configureRequests(setup)
-  await apply(
-    attachment.container,
-    attachment.undo,
-    requests.map((request) => ({ request })),
-  )
+  await apply(attachment.container, attachment.undo, configureSteps(setup))
   if (setup.dad && setup.wait !== false && setup.ips.some(({ address: own }) => familyOf(own) === 6))
     await waitForDad(attachment, setup.index)
 }
