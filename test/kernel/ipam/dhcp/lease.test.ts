@@ -24,53 +24,60 @@ const types: Readonly<Record<string, (scene: Scene) => Promise<JsonObject>>> = {
   },
 }
 
-test.each(Object.keys(types))('%s: its address from ADD to DEL, and the server knows of both', async (type) => {
-  const scene = await keeperNode()
-  const { node, segment, keeper, folder } = scene
-  const own = await types[type]!(scene)
-  const conf = scene.conf({}, own)
-  const [server, ear] = await Promise.all([
-    dnsmasq(segment.space, { dns: ['10.77.0.53', '10.77.0.54'], domain: 'example.org', mtu: 1400 }),
-    listen(segment),
-  ])
-  const container = await node.host.container()
-  const result = await node.add(conf, { container })
-  const lease = await server.lease()
-  expect(result.ips).toEqual([
-    { address: `${lease.address}/24`, gateway: '10.77.0.1', interface: result.interfaces!.length - 1 },
-  ])
-  expect(result.routes).toEqual([{ dst: '0.0.0.0/0', gw: '10.77.0.1' }])
-  expect(result.dns).toEqual({ nameservers: ['10.77.0.53', '10.77.0.54'], domain: 'example.org' })
-  expect(result.interfaces!.at(-1)).toMatchObject({ name: 'eth0', mtu: 1400, sandbox: container.path })
-  expect((await linkOf(container, 'eth0')).mtu).toBe(1400)
-  expect(await ipv4Of(container)).toEqual([`${lease.address}/24`])
-  expect(await routesOf(container)).toEqual(['default via 10.77.0.1'])
-  expect(await container.ping('10.77.0.1')).toBe(true)
-  // As the Go plugin has it: `<container>/<network>/<interface>`, of type 0.
-  expect(lease.clientId).toBe(`00:${Buffer.from('cid-1/net/eth0').toString('hex').replaceAll(/..(?=.)/g, '$&:')}`)
-  expect(await keeper.list()).toMatchObject([
-    { state: 'BOUND', address: `${lease.address}/24`, server: '10.77.0.1' },
-  ])
+test.each(Object.keys(types))(
+  '%s: its address from ADD to DEL, and the server knows of both',
+  async (type) => {
+    const scene = await keeperNode()
+    const { node, segment, keeper, folder } = scene
+    const own = await types[type]!(scene)
+    const conf = scene.conf({}, own)
+    const [server, ear] = await Promise.all([
+      dnsmasq(segment.space, { dns: ['10.77.0.53', '10.77.0.54'], domain: 'example.org', mtu: 1400 }),
+      listen(segment),
+    ])
+    const container = await node.host.container()
+    const result = await node.add(conf, { container })
+    const lease = await server.lease()
+    expect(result.ips).toEqual([
+      { address: `${lease.address}/24`, gateway: '10.77.0.1', interface: result.interfaces!.length - 1 },
+    ])
+    expect(result.routes).toEqual([{ dst: '0.0.0.0/0', gw: '10.77.0.1' }])
+    expect(result.dns).toEqual({ nameservers: ['10.77.0.53', '10.77.0.54'], domain: 'example.org' })
+    expect(result.interfaces!.at(-1)).toMatchObject({ name: 'eth0', mtu: 1400, sandbox: container.path })
+    expect((await linkOf(container, 'eth0')).mtu).toBe(1400)
+    expect(await ipv4Of(container)).toEqual([`${lease.address}/24`])
+    expect(await routesOf(container)).toEqual(['default via 10.77.0.1'])
+    expect(await container.ping('10.77.0.1')).toBe(true)
+    // As the Go plugin has it: `<container>/<network>/<interface>`, of type 0.
+    expect(lease.clientId).toBe(
+      `00:${Buffer.from('cid-1/net/eth0')
+        .toString('hex')
+        .replaceAll(/..(?=.)/g, '$&:')}`,
+    )
+    expect(await keeper.list()).toMatchObject([
+      { state: 'BOUND', address: `${lease.address}/24`, server: '10.77.0.1' },
+    ])
 
-  await node.check(conf, { container, prevResult: result })
-  expect((await keeper.status()).leases).toBe(1)
-  expect(notedIn(folder)).toHaveLength(1)
+    await node.check(conf, { container, prevResult: result })
+    expect((await keeper.status()).leases).toBe(1)
+    expect(notedIn(folder)).toHaveLength(1)
 
-  await node.del(conf, { container, prevResult: result })
-  await server.released(lease.address)
-  // From the leased address to the server alone: others ignore what comes from 0.0.0.0.
-  expect(await ear.next('RELEASE')).toMatchObject({
-    source: lease.address,
-    destination: '10.77.0.1',
-    message: { ciaddr: lease.address },
-  })
-  expect(await keeper.list()).toEqual([])
-  expect(notedIn(folder)).toEqual([])
-  // Nothing is left to give back.
-  await node.del(conf, { container, prevResult: result })
-  expect(ear.of('RELEASE')).toHaveLength(1)
-  expect(node.warnings).toEqual([])
-})
+    await node.del(conf, { container, prevResult: result })
+    await server.released(lease.address)
+    // From the leased address to the server alone: others ignore what comes from 0.0.0.0.
+    expect(await ear.next('RELEASE')).toMatchObject({
+      source: lease.address,
+      destination: '10.77.0.1',
+      message: { ciaddr: lease.address },
+    })
+    expect(await keeper.list()).toEqual([])
+    expect(notedIn(folder)).toEqual([])
+    // Nothing is left to give back.
+    await node.del(conf, { container, prevResult: result })
+    expect(ear.of('RELEASE')).toHaveLength(1)
+    expect(node.warnings).toEqual([])
+  },
+)
 
 test('routes: those of option 33 and the router, or those of option 121 alone; with the metric that is configured', async () => {
   const { node, segment, conf } = await keeperNode()
@@ -179,7 +186,12 @@ test('GC gives back what is not valid, and nothing else', async () => {
   await node.call('GC', { ...conf(), 'cni.dev/valid-attachments': valid })
   await server.released(all[1]!.split('/')[0]!)
   expect((await keeper.list()).map(({ address }) => address).sort()).toEqual([all[0], all[2]].sort())
-  expect(server.leases().map(({ address }) => `${address}/24`).sort()).toEqual([all[0], all[2]].sort())
+  expect(
+    server
+      .leases()
+      .map(({ address }) => `${address}/24`)
+      .sort(),
+  ).toEqual([all[0], all[2]].sort())
 })
 
 test('CHECK finds fault and makes nothing: no lease, one that was lost, another address', async () => {
@@ -212,7 +224,8 @@ test('while a lease runs no descriptor is held, and the namespace can go', async
   await eventually('all is closed', () => descriptors() <= before)
   expect(await keeper.list()).toMatchObject([{ state: 'BOUND' }])
   // The kernel takes the macvlan link away with its namespace, not before its last reference.
-  const count = async () => (await node.host.must('ip', ['-d', 'link', 'show', 'lan'])).match(/promiscuity (\d+)/)?.[1]
+  const count = async () =>
+    (await node.host.must('ip', ['-d', 'link', 'show', 'lan'])).match(/promiscuity (\d+)/)?.[1]
   expect(await count()).toBe('1')
   await container.close()
   await eventually('the namespace is gone', async () => (await count()) === '0')

@@ -129,7 +129,10 @@ export const routesOf = async (space: Space): Promise<string[]> => {
   )
   return all
     .filter(({ protocol }) => protocol !== 'kernel')
-    .map(({ dst, gateway, metric }) => `${dst}${gateway ? ` via ${gateway}` : ''}${metric ? ` metric ${metric}` : ''}`)
+    .map(
+      ({ dst, gateway, metric }) =>
+        `${dst}${gateway ? ` via ${gateway}` : ''}${metric ? ` metric ${metric}` : ''}`,
+    )
     .sort()
 }
 

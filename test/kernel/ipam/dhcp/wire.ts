@@ -24,7 +24,11 @@ export interface Heard {
 /** Everything that clients have said to servers. */
 export class Ear extends Journal<Heard> {
   /** The first message of a type, and of which `matches` holds. */
-  next(type: MessageType, waiting?: Waiting, matches: (heard: Heard) => boolean = () => true): Promise<Heard> {
+  next(
+    type: MessageType,
+    waiting?: Waiting,
+    matches: (heard: Heard) => boolean = () => true,
+  ): Promise<Heard> {
     return this.find(`a ${type}`, (heard) => heard.type === type && matches(heard), waiting)
   }
 
@@ -34,7 +38,10 @@ export class Ear extends Journal<Heard> {
 
   protected override describe(): string {
     return this.all
-      .map(({ type, source, destination, message: { ciaddr } }) => `${type} ${source} > ${destination} ${ciaddr}`)
+      .map(
+        ({ type, source, destination, message: { ciaddr } }) =>
+          `${type} ${source} > ${destination} ${ciaddr}`,
+      )
       .join('\n')
   }
 }
