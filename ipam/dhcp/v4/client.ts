@@ -2,70 +2,18 @@
  * A DHCPv4 client as a state machine (RFC 2131). It has neither sockets nor a clock of its own: what it sends, the time
  * and what becomes of a lease go through {@link Surroundings}; what arrives comes by {@link Client4.receive}.
  */
-import type { Logger } from '../../../cni/plugin.ts'
-import type { Timebase, Timer } from '../timebase.ts'
-import { isHostAddress, type Lease4, leaseOf } from './lease.ts'
-import { encode, type Message } from './message.ts'
-import { type OptionValues, read, write } from './options.ts'
-import { type State, transitions } from './states.ts'
+import type { Timer } from '../timebase.ts'
+import { clientMessage, isAnswer } from './client-message.ts'
+import { isHostAddress, isOver, type Lease4, leaseOf } from './lease.ts'
+import type { Message } from './message.ts'
+import { type OptionValues, read } from './options.ts'
+import { afterDecline, afterRefusal, backoff, REQUESTS, untilNextRenewal } from './retransmission.ts'
+import { isAsking, type State, transitions } from './states.ts'
+import type { Destination, Loss, Settings, Surroundings } from './surroundings.ts'
 
-/** What the client says of itself in every message. */
-export interface Identity {
-  /** Of the interface, 6 bytes. */
-  readonly mac: Uint8Array
-  /** Value of option 61. */
-  readonly clientId: Uint8Array
-  /** Whether servers are to broadcast their answers: an ipvlan interface gets no others before it has an address. */
-  readonly broadcast: boolean
-}
+export type { Destination, Identity, Loss, Pace, Settings, Surroundings } from './surroundings.ts'
 
-export interface Settings extends Identity {
-  /** Option codes, in order of preference. */
-  readonly request: readonly number[]
-  /** Further options, by their codes. */
-  readonly provide: ReadonlyMap<number, Uint8Array>
-  /** Whether an address is asked for by ARP before it is used. */
-  readonly arpProbe: boolean
-  /** Milliseconds until a message is repeated for the first time; doubled each time. RFC 2131 4.1: 4000. */
-  readonly firstTimeout: number
-  /** Milliseconds at most. RFC 2131 4.1: 64000. */
-  readonly maxTimeout: number
-}
-
-/** Where a message goes: `null` to everybody on the link, as all clients do that have no address. */
-export type Destination = { readonly from: string; readonly to: string; readonly mac: string } | null
-
-/** Why there is no lease any more. */
-export type Loss = 'expired' | 'refused'
-
-export interface Surroundings {
-  readonly time: Timebase
-  readonly log: Logger
-  /** May throw: the message counts as lost on the way. */
-  send(message: Uint8Array, destination: Destination): void
-  /** Whether another host on the link has the address. Rejects when aborted. */
-  isTaken(address: string, signal: AbortSignal): Promise<boolean>
-  /** A server's offer is about to be accepted. What is noted now is known though the program be killed. */
-  requesting(offer: Lease4): void
-  /** There is a lease, new or renewed. */
-  bound(lease: Lease4, previous: Lease4 | null): void
-  /** Nothing is sent or awaited for some time. */
-  idle?(): void
-  /** The address is not to be used any more. The client goes on looking for another. */
-  lost(lease: Lease4, why: Loss): void
-  /** The address of an offer is in use; the server was told. */
-  declined?(address: string): void
-}
-
-/** How often a request is sent before the client begins anew (RFC 2131 3.1, about four times in a minute). */
-const REQUESTS = 3
-/** Milliseconds before the next try after an address was found in use: RFC 2131 3.1 says ten seconds. */
-const AFTER_DECLINE = 10_000
-/** The same for the first time: one such address is chance, and an ADD is waiting. */
-const AFTER_FIRST_DECLINE = 500
-/** Milliseconds between renewals that stay without an answer, at least (RFC 2131 4.4.5). */
-const LEAST_BETWEEN_RENEWALS = 60_000
-const MAX_MESSAGE_SIZE = 1472
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 export class Client4 {
   readonly #settings: Settings
@@ -78,12 +26,14 @@ export class Client4 {
   #xid = 0
   /** When the present attempt began, for `secs`. */
   #began = 0
-  /** When the present request was sent first. */
+  #secs = 0
+  /** When the present request was sent: a lease begins then. Of repetitions within seconds the first counts. */
   #sentAt = 0
   #tries = 0
   #declines = 0
   #refusals = 0
   #heard = ''
+  #unsent = ''
 
   constructor(settings: Settings, around: Surroundings) {
     this.#settings = settings
@@ -97,66 +47,67 @@ export class Client4 {
   get lease(): Lease4 | null {
     return this.#lease
   }
-  /** The last thing that a server said without giving an address; empty: silence. */
+  /** Why there is no address, as far as is known: what a server said last, or what kept it from being asked. Empty: silence. */
   get heard(): string {
-    return this.#heard
+    return this.#unsent || this.#heard
   }
 
-  /** Looks for a server. */
+  /** Looks for a server. @throws Error where it has begun or ended before */
   start(): void {
-    this.#begin()
-    this.#select()
+    this.#select(true)
   }
 
   /**
    * Goes on with a lease that was obtained before: where its time has come, by asking for it to be extended.
    * @param confirm asks a server first whether the address is still good here (INIT-REBOOT)
+   * @throws Error where it has begun or ended before
    */
   resume(lease: Lease4, confirm = false): void {
+    this.#enter(confirm ? 'INIT-REBOOT' : 'BOUND')
     this.#lease = lease
     this.#begin()
     if (confirm) {
-      this.#enter('INIT-REBOOT')
       this.#enter('REBOOTING')
       this.#tries = 0
       this.#newExchange()
-      this.#reboot()
-    } else {
-      this.#enter('BOUND')
-      this.#wait()
-    }
+      this.#reboot(lease)
+    } else this.#wait()
   }
 
   /** Extends the lease now, without waiting for T1. */
   renew(): void {
-    if (this.#state !== 'BOUND') return
-    this.#newExchange()
+    const lease = this.#lease
+    if (this.#state !== 'BOUND' || !lease) return
     this.#enter('RENEWING')
-    this.#extend()
+    this.#begin()
+    this.#newExchange()
+    this.#extend(lease)
   }
 
   /** Sends nothing more. The lease stays the server's knowledge. Safe to repeat. */
   stop(): void {
-    this.#disarm()
+    this.#timer?.cancel()
+    this.#probe?.abort()
+    this.#probe = undefined
     if (this.#state !== 'STOPPED') this.#enter('STOPPED')
   }
 
-  /** Gives an address back, or one that was about to be accepted, and stops (RFC 2131 4.4.6). */
+  /** Gives an address back, or one that was about to be accepted, and stops (RFC 2131 4.4.6). Once, also after stop(). */
   release(): void {
     const given = this.#lease ?? this.#offer
     this.stop()
     this.#lease = null
+    this.#offer = null
     if (!given) return
+    const { address, server, serverMac } = given
     this.#newExchange()
-    this.#send(
-      { messageType: 'RELEASE', serverId: given.server, clientId: this.#settings.clientId },
-      { ciaddr: given.address, to: { from: given.address, to: given.server, mac: given.serverMac } },
-    )
+    const to = { from: address, to: server, mac: serverMac }
+    this.#send({ messageType: 'RELEASE', serverId: server }, address, to)
   }
 
   /** A message from a server. @param senderMac where it came from on the link */
   receive(message: Message, senderMac: string): void {
-    if (!this.#isForUs(message)) return
+    if (!isAnswer(message, this.#settings, this.#xid)) return
     switch (read(message, 'messageType')) {
       case 'OFFER':
         if (this.#state === 'SELECTING') this.#offered(message, senderMac)
@@ -170,15 +121,6 @@ export class Client4 {
     }
   }
 
-  #isForUs({ op, xid, chaddr, options }: Message): boolean {
-    const { mac, clientId } = this.#settings
-    if (op !== 'BOOTREPLY' || xid !== this.#xid) return false
-    if (Buffer.compare(chaddr, mac) !== 0) return false
-    // RFC 6842: servers send it back. All ipvlan interfaces of a master have one MAC.
-    const echoed = options.get(61)
-    return !echoed || Buffer.compare(echoed, clientId) === 0
-  }
-
   #enter(next: State): void {
     if (!transitions[this.#state].includes(next))
       throw new Error(`a DHCP client does not go from ${this.#state} to ${next}`)
@@ -186,15 +128,10 @@ export class Client4 {
     this.#state = next
   }
 
+  /** Before anything is sent or told: either may end in {@link stop}. */
   #arm(delay: number, work: () => void): void {
     this.#timer?.cancel()
     this.#timer = this.#around.time.after(Math.max(0, delay), work)
-  }
-
-  #disarm(): void {
-    this.#timer?.cancel()
-    this.#probe?.abort()
-    this.#probe = undefined
   }
 
   #begin(): void {
@@ -203,76 +140,69 @@ export class Client4 {
 
   #newExchange(): void {
     this.#xid = Math.floor(this.#around.time.random() * 0x1_0000_0000) >>> 0
+  }
+
+  #nextTry(): number {
+    return backoff(this.#settings, this.#tries++, this.#around.time.random())
+  }
+
+  /** A request that begins something at a server, or begins it anew, is sent now. */
+  #stamp(): void {
     this.#sentAt = this.#around.time.now()
+    this.#secs = Math.floor((this.#sentAt - this.#began) / 1000)
   }
 
-  /** RFC 2131 4.1: doubled each time, and a random part of a second more or less. */
-  #backoff(): number {
-    const { firstTimeout, maxTimeout } = this.#settings
-    const base = Math.min(firstTimeout * 2 ** this.#tries, maxTimeout)
-    return base + (2 * this.#around.time.random() - 1) * Math.min(1000, base / 4)
-  }
-
-  #send(
-    values: OptionValues,
-    { ciaddr = '0.0.0.0', to = null }: { readonly ciaddr?: string; readonly to?: Destination } = {},
-  ): void {
-    const { mac, broadcast, request, provide } = this.#settings
-    const asks = values.messageType !== 'RELEASE' && values.messageType !== 'DECLINE'
-    const options = write({
-      ...values,
-      ...(asks ? { maxMessageSize: MAX_MESSAGE_SIZE, parameterRequestList: request } : {}),
-    })
-    if (asks) for (const [code, value] of provide) options.set(code, value)
-    const message = encode({
-      op: 'BOOTREQUEST',
-      htype: 1,
-      hops: 0,
-      xid: this.#xid,
-      secs: Math.min(0xffff, Math.floor((this.#around.time.now() - this.#began) / 1000)),
-      broadcast: broadcast && asks && ciaddr === '0.0.0.0',
-      ciaddr,
-      yiaddr: '0.0.0.0',
-      siaddr: '0.0.0.0',
-      giaddr: '0.0.0.0',
-      chaddr: mac,
-      options,
-    })
+  #send(values: OptionValues, ciaddr = '0.0.0.0', to: Destination = null): void {
     try {
-      this.#around.send(message, to)
+      const rest = { xid: this.#xid, secs: this.#secs, ciaddr, values }
+      this.#around.send(clientMessage(this.#settings, rest), to)
+      this.#unsent = ''
     } catch (error) {
       // Once more at the next turn: an interface may be down for a moment.
-      const { message: why } = error as Error
-      this.#heard = `${values.messageType} could not be sent: ${why}`
-      this.#around.log.warn(`DHCP: ${this.#heard}`)
+      this.#unsent = `${values.messageType} could not be sent: ${reasonOf(error)}`
+      this.#around.log.warn(`DHCP: ${this.#unsent}`)
     }
   }
 
-  #select(): void {
+  /** What a listener throws; empty: nothing. */
+  #tell(listener: () => void): string {
+    try {
+      listener()
+      return ''
+    } catch (error) {
+      this.#around.log.error(`DHCP: ${reasonOf(error)}`)
+      return reasonOf(error)
+    }
+  }
+
+  #select(begin = false): void {
     this.#enter('SELECTING')
+    if (begin) this.#begin()
     this.#tries = 0
     this.#newExchange()
     this.#discover()
   }
 
   #discover(): void {
-    this.#sentAt = this.#around.time.now()
-    this.#send({ messageType: 'DISCOVER', clientId: this.#settings.clientId })
-    this.#arm(this.#backoff(), () => this.#discover())
-    this.#tries++
+    this.#stamp()
+    this.#arm(this.#nextTry(), () => this.#discover())
+    this.#send({ messageType: 'DISCOVER' })
   }
 
   #offered(message: Message, senderMac: string): void {
     const { time } = this.#around
     const offer = leaseOf(message, senderMac, time.now(), time.random())
     if (!offer) {
-      this.#heard = 'an offer of no use (no server identifier, no lease time or no address a host can have)'
+      this.#heard = 'an offer of no use (no server, no lease time or no address that a host can have)'
       return
     }
+    const failed = this.#tell(() => this.#around.requesting(offer))
+    if (failed !== '') this.#heard = `the offer of ${offer.server} could not be noted: ${failed}`
+    if (failed !== '' || this.#state !== 'SELECTING') return
     this.#offer = offer
-    this.#around.requesting(offer)
     this.#enter('REQUESTING')
     this.#tries = 0
+    // The seconds stay those of the DISCOVER, by which relays choose where it goes (RFC 2131 4.4.1).
     this.#sentAt = time.now()
     this.#request(offer)
   }
@@ -283,14 +213,8 @@ export class Client4 {
       this.#again(0)
       return
     }
-    this.#send({
-      messageType: 'REQUEST',
-      clientId: this.#settings.clientId,
-      serverId: offer.server,
-      requestedAddress: offer.address,
-    })
-    this.#arm(this.#backoff(), () => this.#request(offer))
-    this.#tries++
+    this.#arm(this.#nextTry(), () => this.#request(offer))
+    this.#send({ messageType: 'REQUEST', serverId: offer.server, requestedAddress: offer.address })
   }
 
   /** From the start, after some time. */
@@ -303,10 +227,9 @@ export class Client4 {
   #acknowledged(message: Message, senderMac: string): void {
     const { time } = this.#around
     const asked = this.#state
-    if (asked !== 'REQUESTING' && asked !== 'RENEWING' && asked !== 'REBINDING' && asked !== 'REBOOTING')
-      return
+    if (!isAsking(asked)) return
     const lease = leaseOf(message, senderMac, this.#sentAt, time.random())
-    if (!lease) {
+    if (!lease || isOver(lease, time.now())) {
       this.#heard = 'an acknowledgement of no use'
       return
     }
@@ -318,128 +241,99 @@ export class Client4 {
       // What it would be if nobody else has it: a program that is killed now has something to give back.
       this.#offer = lease
       this.#enter('CHECKING')
-      this.#check(lease)
+      void this.#check(lease)
     } else this.#bind(lease)
   }
 
-  #check(lease: Lease4): void {
+  async #check(lease: Lease4): Promise<void> {
     const controller = new AbortController()
+    const { signal } = controller
     this.#probe = controller
-    this.#around.isTaken(lease.address, controller.signal).then(
-      (taken) => {
-        if (controller.signal.aborted) return
-        this.#probe = undefined
-        if (taken) this.#decline(lease)
-        else this.#bind(lease)
-      },
-      (error: unknown) => {
-        if (controller.signal.aborted) return
-        this.#probe = undefined
-        this.#around.log.warn(`DHCP: ${lease.address} could not be asked for: ${(error as Error).message}`)
-        this.#bind(lease)
-      },
-    )
+    let taken = false
+    try {
+      taken = await this.#around.isTaken(lease.address, signal)
+    } catch (error) {
+      if (!signal.aborted)
+        this.#around.log.warn(`DHCP: ${lease.address} could not be asked for: ${reasonOf(error)}`)
+    }
+    if (signal.aborted) return
+    this.#probe = undefined
+    if (taken) this.#decline(lease)
+    else this.#bind(lease)
   }
 
-  #decline(lease: Lease4): void {
-    this.#heard = `${lease.server} gave ${lease.address}, which another host on the link uses`
+  #decline({ address, server }: Lease4): void {
+    this.#heard = `${server} gave ${address}, which another host on the link uses`
     this.#around.log.warn(`DHCP: ${this.#heard}`)
-    this.#send({
-      messageType: 'DECLINE',
-      clientId: this.#settings.clientId,
-      serverId: lease.server,
-      requestedAddress: lease.address,
-    })
-    this.#around.declined?.(lease.address)
-    this.#again(this.#declines++ === 0 ? AFTER_FIRST_DECLINE : AFTER_DECLINE)
+    this.#again(afterDecline(this.#declines++))
+    this.#send({ messageType: 'DECLINE', serverId: server, requestedAddress: address })
+    this.#tell(() => this.#around.declined?.(address))
   }
 
   #bind(lease: Lease4): void {
     const previous = this.#lease
     this.#lease = lease
     this.#offer = null
-    this.#heard = ''
+    this.#unsent = ''
+    this.#declines = 0
     this.#enter('BOUND')
-    this.#around.bound(lease, previous)
-    // It may have been stopped by who was told.
-    if (this.#state === 'BOUND') this.#wait()
+    this.#wait(() => this.#around.bound(lease, previous))
   }
 
-  /** Until T1. */
-  #wait(): void {
-    this.#around.idle?.()
-    const renewAt = this.#lease?.renewAt
-    if (renewAt === null || renewAt === undefined) {
-      this.#timer?.cancel()
-      return
-    }
-    this.#arm(renewAt - this.#around.time.now(), () => this.renew())
+  /** Until T1. @param first to be told before that */
+  #wait(first: () => void = () => {}): void {
+    const renewAt = this.#lease?.renewAt ?? null
+    if (renewAt === null) this.#timer?.cancel()
+    else this.#arm(renewAt - this.#around.time.now(), () => this.renew())
+    this.#heard = this.#tell(first)
+    if (this.#state === 'BOUND') this.#tell(() => this.#around.idle?.())
   }
 
-  /** RENEWING and REBINDING: asks, waits half of the time that is left, asks again (RFC 2131 4.4.5). */
-  #extend(): void {
-    const lease = this.#lease
-    if (!lease) throw new Error('there is no lease to extend')
+  /** RENEWING and REBINDING (RFC 2131 4.4.5). */
+  #extend(lease: Lease4): void {
     const now = this.#around.time.now()
-    const { rebindAt, expiresAt } = lease
-    if (expiresAt !== null && now >= expiresAt) {
+    if (isOver(lease, now)) {
       this.#lose('expired', 0)
       return
     }
-    const late = rebindAt !== null && now >= rebindAt
-    if (this.#state === 'RENEWING' && late) {
+    if (this.#state === 'RENEWING' && lease.rebindAt !== null && now >= lease.rebindAt) {
       this.#enter('REBINDING')
       this.#newExchange()
     }
-    this.#sentAt = now
-    const to = this.#state === 'RENEWING' ? { from: lease.address, to: lease.server, mac: '' } : null
-    this.#send({ messageType: 'REQUEST', clientId: this.#settings.clientId }, { ciaddr: lease.address, to })
-    const end = (this.#state === 'RENEWING' ? rebindAt : expiresAt) ?? now + 2 * LEAST_BETWEEN_RENEWALS
-    const left = end - now
-    // Short leases have no minute to wait.
-    const span = expiresAt === null ? LEAST_BETWEEN_RENEWALS : (expiresAt - lease.obtainedAt) / 16
-    this.#arm(Math.min(left, Math.max(left / 2, Math.min(LEAST_BETWEEN_RENEWALS, span))), () =>
-      this.#extend(),
-    )
+    const renewing = this.#state === 'RENEWING'
+    this.#stamp()
+    this.#arm(untilNextRenewal(lease, renewing ? 'RENEWING' : 'REBINDING', now), () => this.#extend(lease))
+    const { address, server } = lease
+    this.#send({ messageType: 'REQUEST' }, address, renewing ? { from: address, to: server, mac: '' } : null)
   }
 
-  #reboot(): void {
-    const lease = this.#lease
-    if (!lease) throw new Error('there is no lease to confirm')
-    const { expiresAt } = lease
+  #reboot(lease: Lease4): void {
     const now = this.#around.time.now()
-    if (this.#tries === REQUESTS) {
-      if (expiresAt !== null && now >= expiresAt) this.#lose('expired', 0)
-      else {
-        this.#enter('BOUND')
-        this.#wait()
-      }
-      return
+    const { expiresAt } = lease
+    // One that had lapsed when it was taken over is used while a server is asked, any other one to its end.
+    const end = expiresAt !== null && expiresAt > this.#began ? expiresAt : null
+    const done = this.#tries === REQUESTS
+    if (end === null ? done && isOver(lease, now) : now >= end) this.#lose('expired', 0)
+    else if (done) {
+      this.#enter('BOUND')
+      this.#wait()
+    } else {
+      this.#stamp()
+      const next = this.#nextTry()
+      this.#arm(end === null ? next : Math.min(next, end - now), () => this.#reboot(lease))
+      this.#send({ messageType: 'REQUEST', requestedAddress: lease.address })
     }
-    this.#sentAt = now
-    this.#send({
-      messageType: 'REQUEST',
-      clientId: this.#settings.clientId,
-      requestedAddress: lease.address,
-    })
-    this.#arm(this.#backoff(), () => this.#reboot())
-    this.#tries++
   }
 
   #refused(message: Message): void {
     const { state } = this
+    if (!isAsking(state)) return
     const server = read(message, 'serverId')
     if (state === 'REQUESTING' && server !== this.#offer?.server) return
-    const waits =
-      state === 'REQUESTING' || state === 'RENEWING' || state === 'REBINDING' || state === 'REBOOTING'
-    if (!waits) return
     const text = read(message, 'message')
     this.#heard = `${server && isHostAddress(server) ? server : 'a server'} refused the request (DHCPNAK)${text ? `: ${text}` : ''}`
     this.#around.log.warn(`DHCP: ${this.#heard}`)
-    // The first time at once, as RFC 2131 3.1 has it; a server that goes on refusing is not to be asked in a loop.
-    const delay =
-      this.#refusals === 0 ? 0 : this.#settings.firstTimeout * 2 ** Math.min(this.#refusals - 1, 4)
-    this.#refusals++
+    const delay = afterRefusal(this.#settings, this.#refusals++)
     if (state === 'REQUESTING') this.#again(delay)
     else this.#lose('refused', delay)
   }
@@ -449,6 +343,6 @@ export class Client4 {
     this.#lease = null
     this.#begin()
     this.#again(delay)
-    if (lease) this.#around.lost(lease, why)
+    if (lease) this.#tell(() => this.#around.lost(lease, why))
   }
 }

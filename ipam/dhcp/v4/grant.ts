@@ -27,7 +27,9 @@ export const grantOf = (
   const { address, prefixLength, routers, classlessRoutes, dnsServers, domainName, domainSearch, mtu } = lease
   const byDefault = classlessRoutes?.find(({ dst, router }) => dst === '0.0.0.0/0' && router !== '0.0.0.0')
   return {
-    ips: [{ address: `${address}/${prefixLength}`, gateway: routers[0] ?? byDefault?.router }],
+    ips: [
+      { address: `${address}/${prefixLength}`, gateway: classlessRoutes ? byDefault?.router : routers[0] },
+    ],
     routes: routesOf(lease).map((one) => (priority === 0 ? one : { ...one, priority })),
     dns: {
       nameservers: dnsServers.length > 0 ? dnsServers : undefined,

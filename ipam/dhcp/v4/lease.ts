@@ -2,7 +2,7 @@
 import * as z from 'zod/mini'
 import { parseIp } from '../../../netlink/index.ts'
 import type { Message } from './message.ts'
-import { read } from './options.ts'
+import { type Route, read } from './options.ts'
 
 const time = z.nullable(z.number())
 const texts = z.readonly(z.array(z.string()))
@@ -32,6 +32,9 @@ export const lease4 = z.object({
 })
 export type Lease4 = z.infer<typeof lease4>
 
+/** Whether it has ended. */
+export const isOver = ({ expiresAt }: Lease4, now: number): boolean => expiresAt !== null && now >= expiresAt
+
 /** Seconds, where a server does not say (it must, RFC 2131 table 3). */
 const DEFAULT_LEASE_TIME = 3600
 const INFINITE = 0xffff_ffff
@@ -51,6 +54,12 @@ const prefixOf = (mask: string): number | null => {
 export const isHostAddress = (text: string): boolean => {
   const first = Number(text.split('.')[0])
   return first > 0 && first !== 127 && first < 224
+}
+
+/** Those that the kernel takes: by a host, or on the link. One that it refuses would cost the whole lease. */
+const leadingSomewhere = (all: readonly Route[] | undefined): Route[] | undefined => {
+  const some = all?.filter(({ router }) => router === '0.0.0.0' || isHostAddress(router)) ?? []
+  return some.length > 0 ? some : undefined
 }
 
 /** T1 and T2 in seconds as the server gives them, or, where they make no sense, 1/2 and 7/8 (RFC 2131 4.4.5). */
@@ -79,6 +88,7 @@ export const leaseOf = (
   const prefixLength = mask === undefined ? classPrefix(first) : prefixOf(mask)
   if (
     !server ||
+    !isHostAddress(server) ||
     !isHostAddress(message.yiaddr) ||
     prefixLength === null ||
     prefixLength === 0 ||
@@ -100,9 +110,9 @@ export const leaseOf = (
     rebindAt: moment(t2),
     expiresAt: moment(seconds),
     routers: (read(message, 'routers') ?? []).filter(isHostAddress),
-    classlessRoutes: read(message, 'classlessRoutes'),
-    staticRoutes: read(message, 'staticRoutes') ?? [],
-    dnsServers: read(message, 'dnsServers') ?? [],
+    classlessRoutes: leadingSomewhere(read(message, 'classlessRoutes')),
+    staticRoutes: leadingSomewhere(read(message, 'staticRoutes')) ?? [],
+    dnsServers: (read(message, 'dnsServers') ?? []).filter(isHostAddress),
     domainName: read(message, 'domainName') ?? '',
     domainSearch: read(message, 'domainSearch') ?? [],
     mtu: read(message, 'interfaceMtu'),

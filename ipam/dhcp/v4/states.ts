@@ -22,8 +22,8 @@ export const transitions: Readonly<Record<State, readonly State[]>> = {
   SELECTING: ['REQUESTING', 'STOPPED'],
   REQUESTING: ['CHECKING', 'BOUND', 'INIT', 'STOPPED'],
   CHECKING: ['BOUND', 'INIT', 'STOPPED'],
-  // T1; the machine slept over it; the lease ends as T1 and T2 come.
-  BOUND: ['RENEWING', 'REBINDING', 'INIT', 'STOPPED'],
+  // Also where the machine slept past T2 or the end: RENEWING finds that out.
+  BOUND: ['RENEWING', 'STOPPED'],
   RENEWING: ['BOUND', 'REBINDING', 'INIT', 'STOPPED'],
   REBINDING: ['BOUND', 'INIT', 'STOPPED'],
   'INIT-REBOOT': ['REBOOTING', 'STOPPED'],
@@ -31,3 +31,7 @@ export const transitions: Readonly<Record<State, readonly State[]>> = {
   REBOOTING: ['BOUND', 'INIT', 'STOPPED'],
   STOPPED: [],
 }
+
+/** Whether an answer to a request is awaited. */
+export const isAsking = (state: State): boolean =>
+  state === 'REQUESTING' || state === 'RENEWING' || state === 'REBINDING' || state === 'REBOOTING'
