@@ -72,10 +72,14 @@ const main = async (plugins: Plugins): Promise<number> => {
     await writeStdout(`${about}\n`)
     return 0
   }
-  // As the Go plugin has it.
+  // As the Go plugin has it; the second is for people.
   if (!asked && type === 'dhcp' && args[0] === 'daemon') {
     const { runDhcpDaemon } = await import('./dhcp-daemon.ts')
     return await runDhcpDaemon(args.slice(1))
+  }
+  if (!asked && type === 'dhcp' && args[0] === 'leases') {
+    const { runDhcpLeases } = await import('./dhcp-leases.ts')
+    return await runDhcpLeases(args.slice(1))
   }
   if (!asked && args[0] === '--help') {
     await writeStdout(
