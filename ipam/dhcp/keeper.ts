@@ -12,7 +12,13 @@ import { type DhcpConf, dhcpConf, versionsOf } from './conf.ts'
 import type { Grant } from './grant.ts'
 import { type Held, Holding } from './holding.ts'
 import type { Entry, Journal } from './journal.ts'
-import type { KeeperStatus, KeptLease, LeaseCall, LeaseKeeper } from './lease-keeper.ts'
+import {
+  type KeeperStatus,
+  type KeptLease,
+  type LeaseCall,
+  type LeaseKeeper,
+  NO_LEASE,
+} from './lease-keeper.ts'
 import { atPlace, GoneError, type OpenPlace, type Whereabouts } from './place.ts'
 import { type Pace, settingsOf } from './settings.ts'
 import { bootTime, type Timebase } from './timebase.ts'
@@ -219,7 +225,7 @@ export class Keeper implements LeaseKeeper {
     await this.#ready
     return await this.#inTurn(name, async () => {
       signal?.throwIfAborted()
-      if (this.#stopped) throw failed(codes.tryAgainLater, 'no more tries', 'the lease keeper stops')
+      if (this.#stopped) throw failed(codes.tryAgainLater, NO_LEASE, 'the lease keeper stops')
       const controller = new AbortController()
       this.#adding.set(name, controller)
       const both = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal
@@ -334,9 +340,7 @@ export class Keeper implements LeaseKeeper {
       const tell = (why?: Error) => end(() => (why ? reject(why) : resolve()))
       const abort = () =>
         end(() =>
-          reject(
-            failed(codes.tryAgainLater, 'no more tries', `stopped: ${(signal.reason as Error).message}`),
-          ),
+          reject(failed(codes.tryAgainLater, NO_LEASE, `stopped: ${(signal.reason as Error).message}`)),
         )
       const timer = this.time.after(deadline - this.time.now(), () => {
         this.#count('timedOut')
@@ -353,7 +357,7 @@ export class Keeper implements LeaseKeeper {
         }
     })
     const { grant } = holding.binding
-    if (!grant) throw failed(codes.tryAgainLater, 'no more tries', 'the lease was lost at once')
+    if (!grant) throw failed(codes.tryAgainLater, NO_LEASE, 'the lease was lost at once')
     return grant
   }
 
@@ -362,7 +366,7 @@ export class Keeper implements LeaseKeeper {
     const what = version === 4 ? 'DHCP server' : 'DHCPv6 server'
     return failed(
       codes.tryAgainLater,
-      'no more tries',
+      NO_LEASE,
       heard === ''
         ? `no ${what} answered on ${id.ifName} within ${seconds} s: look whether there is one on its network, and whether it lets this client through`
         : `no lease on ${id.ifName} within ${seconds} s; the last that was heard: ${heard}`,

@@ -1,6 +1,9 @@
 /** What keeps the leases of a node, as its callers see it: in this process, or behind a socket. */
 import type { AttachmentId, JsonObject, Result } from '../../cni/types.ts'
 
+/** `msg` of the error of an ADD that no server gave an address: what the Go daemon says. */
+export const NO_LEASE = 'no more tries'
+
 /** One attachment's lease, and the configuration that asks for it. */
 export interface LeaseCall extends AttachmentId {
   /** CNI_NETNS. */

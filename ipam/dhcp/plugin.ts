@@ -5,7 +5,7 @@ import { type Attachment, type Context, definePlugin } from '../../cni/plugin.ts
 import { allVersions, type Result } from '../../cni/types.ts'
 import { type DhcpConf, dhcpConf, leasesOf, socketOf } from './conf.ts'
 import type { Entry } from './journal.ts'
-import type { LeaseCall, LeaseKeeper } from './lease-keeper.ts'
+import { type LeaseCall, type LeaseKeeper, NO_LEASE } from './lease-keeper.ts'
 import { KeeperCannotTell, KeeperUnreachable } from './rpc/errors.ts'
 
 export interface DhcpOptions {
@@ -29,6 +29,17 @@ const unreachable = (error: KeeperUnreachable, conf: DhcpConf): CniError =>
     details: `nobody keeps leases on ${socketOf(conf)}: start the keeper (dhcp daemon, in the folder of the plugins), or set "standalone": true in ipam to do without, which means that nobody renews the lease`,
     cause: error,
   })
+
+/** As the Go plugin words what its daemon says: tools match on it. */
+const worded = (error: unknown): unknown =>
+  error instanceof CniError && error.msg === NO_LEASE
+    ? new CniError({
+        code: error.code,
+        msg: `error calling DHCP.Allocate: ${error.msg}`,
+        details: error.details,
+        cause: error,
+      })
+    : error
 
 /** The addresses of the result have to be the leased ones. @throws CniError */
 const checkAddresses = ({ prevResult }: Attachment<DhcpConf>, { ips = [] }: Result): void => {
@@ -91,19 +102,18 @@ export const createDhcp = ({ keeper }: DhcpOptions = {}) => {
     async add(attachment) {
       const { conf, signal, undo, log } = attachment
       undo.push('release the lease', () => release(attachment))
-      return await ask(
-        attachment,
-        (one) => one.allocate(callOf(attachment), signal),
-        async (error) => {
-          if (!conf.ipam.standalone) throw unreachable(error, conf)
-          log.warn('dhcp: no keeper runs: nobody will renew this lease')
-          return await alone(
-            attachment,
-            (one) => one.allocate(callOf(attachment), signal),
-            attachment.containerId,
-          )
-        },
-      )
+      const allocate = async (one: LeaseKeeper): Promise<Result> => {
+        try {
+          return await one.allocate(callOf(attachment), signal)
+        } catch (error) {
+          throw worded(error)
+        }
+      }
+      return await ask(attachment, allocate, async (error) => {
+        if (!conf.ipam.standalone) throw unreachable(error, conf)
+        log.warn('dhcp: no keeper runs: nobody will renew this lease')
+        return await alone(attachment, allocate, attachment.containerId)
+      })
     },
 
     async check(attachment) {
