@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Space } from '../space.ts'
 import { eventually } from '../wait.ts'
-import { temporaryFolder } from './ending.ts'
 import { alternating, type Options4, type Range } from './options.ts'
 import { Server } from './server.ts'
 
@@ -104,12 +103,11 @@ const dhcp6 = (options: DnsmasqOptions): string[] => {
 
 /** A dnsmasq that serves DHCP only. */
 export class Dnsmasq extends Server {
-  readonly #folder: string = temporaryFolder('dnsmasq')
   #options: DnsmasqOptions
 
   /** @internal */
   constructor(space: Space, options: DnsmasqOptions) {
-    super(space)
+    super(space, 'dnsmasq')
     this.#options = options
   }
 
@@ -139,7 +137,7 @@ export class Dnsmasq extends Server {
   }
 
   get #file(): string {
-    return join(this.#folder, 'leases')
+    return join(this.folder, 'leases')
   }
 
   #lines(): string[][] {

@@ -100,6 +100,8 @@ export const segment = async (options: SegmentOptions = {}): Promise<Segment> =>
     'ip link set lo up',
     // The ports are the LAN's cables: no addresses, no solicitations of their own.
     'echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6',
+    // What is bridged is none of the IP layer's business, whatever the machine has set.
+    'for call in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e $call ] || echo 0 > $call; done',
     // No snooping: without a querier it would only hold back multicast that nobody has asked for yet.
     `ip link add lan0 address ${serverMac} type bridge mcast_snooping 0`,
     'echo 0 > /proc/sys/net/ipv6/conf/lan0/accept_dad',

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { plainEnv } from '../program.ts'
 import type { Space } from '../space.ts'
-import { atEnd } from './ending.ts'
+import { atEnd, temporaryFolder } from './ending.ts'
 import { Log } from './journal.ts'
 
 /** How a server is started. */
@@ -17,14 +17,18 @@ export interface Command {
 
 /** A server program in a namespace, in the foreground. Killed at the end of the test that made it. */
 export class Server {
-  /** What it prints, over all of its lives. */
+  /** What it prints, over all of its lives, and a line `# … has ended: …` at the end of each. */
   readonly log: Log = new Log()
+  /** Its files, removed when it is gone for good. */
+  protected readonly folder: string
   readonly #space: Space
   #child: ChildProcess | null = null
 
   /** @internal `space` must not have a process namespace of its own: signals would not get there. */
-  constructor(space: Space) {
+  constructor(space: Space, name: string) {
     this.#space = space
+    this.folder = temporaryFolder(name)
+    // Registered after the folder, so before it goes.
     atEnd(() => this.kill())
   }
 
@@ -33,8 +37,8 @@ export class Server {
     return this.#child?.pid ?? null
   }
 
-  /** @internal Starts it, and waits until it serves. @throws Error with what it printed, where it ends before */
-  async launch({ file, args, env, ready }: Command): Promise<void> {
+  /** Starts it, and waits until it serves. @throws Error with what it printed, where it ends before */
+  protected async launch({ file, args, env, ready }: Command): Promise<void> {
     if (this.#child) throw new Error(`${file} runs already`)
     // The signal is for the day the test process itself is killed and nobody is left to end it.
     const command = this.#space.command('setpriv', ['--pdeathsig', 'KILL', file, ...args])
@@ -43,16 +47,15 @@ export class Server {
     this.#child = child
     for (const stream of [child.stdout, child.stderr])
       createInterface({ input: stream }).on('line', (line) => this.log.push(line))
-    const ended = new Promise<never>((_resolve, reject) => {
-      child.on('error', reject)
-      child.on('close', (status, signal) => {
-        if (this.#child === child) this.#child = null
-        const said = this.log.lines.slice(from).join('\n')
-        reject(new Error(`${file} has ended: ${signal ?? `exit ${status}`}\n${said}`))
-      })
+    const ended = `# ${file} has ended: `
+    child.on('error', (error) => this.log.push(`${ended}${error.message}`))
+    child.on('close', (status, signal) => {
+      if (this.#child === child) this.#child = null
+      this.log.push(`${ended}${signal ?? `exit ${status}`}`)
     })
-    ended.catch(() => {})
-    await Promise.race([this.log.waitFor(ready, { from }), ended])
+    const what = `${file} serves`
+    const line = await this.log.find(what, (one) => ready.test(one) || one.startsWith(ended), { from })
+    if (line.startsWith(ended)) throw new Error(this.log.lines.slice(from).join('\n'))
   }
 
   /** Ends it as a service manager does, with SIGTERM; it has 5 seconds. Safe to repeat. */
