@@ -11,8 +11,8 @@ import { Conversation, type Exchange, type OpenExchange } from './conversation.t
 import { type Answer, answerOf, describeRefusal, earliest, type Lease6, type Refusal } from './lease.ts'
 import type { Message } from './message.ts'
 import { Offers } from './offers.ts'
-import { optionsOf } from './outgoing.ts'
-import { CONFIRM_MAX_DELAY, Retransmission, schedules } from './retransmission.ts'
+import { optionsOf, releaseOf } from './outgoing.ts'
+import { CONFIRM_MAX_DELAY, Restarts } from './retransmission.ts'
 import { type State, transitions } from './states.ts'
 import type { Loss, Settings, Surroundings } from './surroundings.ts'
 
@@ -29,8 +29,7 @@ export class Client6 {
   #lease: Lease6 | null = null
   /** What is asked for, or checked. */
   #offer: Lease6 | null = null
-  /** How long to wait before the next discovery; undefined: not at all. */
-  #restarts: Retransmission | undefined
+  readonly #restarts: Restarts
   /** A server has said that the address is not of this link. */
   #notOnLink = false
   #heard = ''
@@ -39,6 +38,7 @@ export class Client6 {
     this.#settings = settings
     this.#around = around
     this.#addressCheck = new AddressCheck(around)
+    this.#restarts = new Restarts(() => around.time.random())
     this.#conversation = new Conversation(around, (error) => this.#note(error))
   }
 
@@ -98,10 +98,8 @@ export class Client6 {
     this.stop()
     this.#lease = null
     this.#offer = null
-    const server = given.at(-1)?.server
-    if (server === undefined) return
-    const addresses = new Set(given.filter((one) => one.server === server).map(({ address }) => address))
-    this.#conversation.say('RELEASE', optionsOf('RELEASE', this.#settings, server, [...addresses]))
+    const options = releaseOf(this.#settings, given)
+    if (options) this.#conversation.say('RELEASE', options)
   }
 
   /** A message from a server. One that is not for this client, or answers nothing it has asked, is passed over. */
@@ -195,15 +193,12 @@ export class Client6 {
     })
   }
 
-  /** From the start: at once the first time, then after ever longer (section 14.1). */
+  /** From the start. */
   #again(): void {
-    const { time } = this.#around
-    const delay = this.#restarts?.next() ?? 0
-    this.#restarts ??= new Retransmission(schedules.SOLICIT, () => time.random())
     this.#end()
     this.#offer = null
     this.#enter('INIT')
-    this.#conversation.wait(delay, () => this.#solicit())
+    this.#conversation.wait(this.#restarts.next(), () => this.#solicit())
   }
 
   #read(message: Message, server: string): Answer {
@@ -216,7 +211,7 @@ export class Client6 {
     const { solMaxRt, rapidCommit } = message.options
     this.#offers.setMaxRt(solMaxRt)
     if (type === 'CONFIRM') this.#confirmed(message, server)
-    else if (type === 'DECLINE') this.#afterDecline()
+    else if (type === 'DECLINE') this.#withoutOffer()
     // Without rapid commit it answers no SOLICIT.
     else if (type !== 'SOLICIT' || (rapidCommit && this.#settings.rapidCommit))
       this.#answered(message, server)
@@ -256,6 +251,8 @@ export class Client6 {
     this.#enter('CHECKING')
     if (!isNoted) this.#around.requesting(lease)
     if (this.#state !== 'CHECKING') return
+    const end = earliest(lease.expiresAt, this.#lease?.expiresAt ?? null)
+    if (end !== null) this.#conversation.wait(end - this.#around.time.now(), () => this.#withoutOffer())
     this.#addressCheck.begin(lease.address, (taken) => {
       if (taken) {
         this.#decline(lease)
@@ -267,15 +264,15 @@ export class Client6 {
   #bind(lease: Lease6): void {
     const previous = this.#lease
     this.#lease = lease
-    this.#offer = null
     this.#settle()
     this.#around.bound(lease, previous)
   }
 
   /** Until T1. */
   #settle(): void {
-    this.#heard = ''
     this.#end()
+    this.#offer = null
+    this.#heard = ''
     this.#enter('BOUND')
     const lease = this.#lease
     const next = lease && earliest(lease.renewAt, lease.rebindAt, lease.expiresAt)
@@ -290,7 +287,7 @@ export class Client6 {
     const now = this.#around.time.now()
     const isPast = (moment: number | null): boolean => moment !== null && now >= moment
     // It has lasted: what went wrong before it is over.
-    this.#restarts = undefined
+    this.#restarts.reset()
     if (isPast(expiresAt)) this.#lose('expired')
     else if (state === 'REBINDING' || isPast(rebindAt)) {
       this.#enter('REBINDING')
@@ -333,10 +330,11 @@ export class Client6 {
     this.#enter('DECLINING')
     // It may have been meant to replace one that is good until then.
     const end = this.#lease?.expiresAt ?? null
-    this.#ask('DECLINE', server, [address], { end, failed: () => this.#afterDecline() })
+    this.#ask('DECLINE', server, [address], { end, failed: () => this.#withoutOffer() })
   }
 
-  #afterDecline(): void {
+  /** It was declined, or has ended before it was checked. One that it was to replace is used on. */
+  #withoutOffer(): void {
     if (this.#lease) this.#settle()
     else this.#again()
   }

@@ -1,4 +1,5 @@
 /** What a client says (RFC 8415 sections 18.2.1 to 18.2.8). */
+import type { Lease6 } from './lease.ts'
 import { type Options, optionCodes } from './options.ts'
 import type { Settings } from './surroundings.ts'
 
@@ -29,4 +30,15 @@ export const optionsOf = (
       others: [...provide].map(([code, value]) => ({ code, value })),
     }),
   }
+}
+
+/**
+ * Options of a RELEASE of leases; null where there are none. It goes to one server, the last one's: what another has
+ * given ends by itself.
+ */
+export const releaseOf = (settings: Settings, leases: readonly Lease6[]): Options | null => {
+  const server = leases.at(-1)?.server
+  if (server === undefined) return null
+  const addresses = leases.filter((lease) => lease.server === server).map(({ address }) => address)
+  return optionsOf('RELEASE', settings, server, [...new Set(addresses)])
 }

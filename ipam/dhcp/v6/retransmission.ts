@@ -71,6 +71,32 @@ export class Retransmission {
   }
 }
 
+/**
+ * How long a client waits before it looks for servers anew, after one has offered something and then taken it back. The
+ * first time not at all, then as long as between SOLICITs that nobody answers (section 14.1 wants some limit).
+ */
+export class Restarts {
+  readonly #random: () => number
+  #retransmission: Retransmission | undefined
+
+  /** @param random of [0, 1) */
+  constructor(random: () => number) {
+    this.#random = random
+  }
+
+  /** Milliseconds. */
+  next(): number {
+    const delay = this.#retransmission?.next() ?? 0
+    this.#retransmission ??= new Retransmission(schedules.SOLICIT, this.#random)
+    return delay
+  }
+
+  /** What went wrong is over. */
+  reset(): void {
+    this.#retransmission = undefined
+  }
+}
+
 /** Messages and milliseconds of section 14.1. */
 const LIMIT = 20
 const PERIOD = 20_000

@@ -23,7 +23,8 @@ export const transitions: Readonly<Record<State, readonly State[]>> = {
   SOLICITING: ['REQUESTING', 'CHECKING', 'BOUND', 'STOPPED'],
   // The next server; a server that had forgotten the lease, and then says nothing more.
   REQUESTING: ['REQUESTING', 'CHECKING', 'BOUND', 'REBINDING', 'DECLINING', 'INIT', 'STOPPED'],
-  CHECKING: ['BOUND', 'DECLINING', 'STOPPED'],
+  // What is checked may end before the link has had its time.
+  CHECKING: ['BOUND', 'DECLINING', 'INIT', 'STOPPED'],
   // T1; the machine slept over it, or there is no T1; the lease ends as T1 and T2 come.
   BOUND: ['RENEWING', 'REBINDING', 'DECLINING', 'INIT', 'STOPPED'],
   // Another address than before is checked like the first. NoBinding leads to a request.
