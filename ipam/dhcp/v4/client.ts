@@ -21,6 +21,8 @@ export class Client4 {
   #state: State = 'INIT'
   #lease: Lease4 | null = null
   #offer: Lease4 | null = null
+  /** What was asked for without an answer: its server may have granted it all the same. */
+  #unanswered: Lease4 | null = null
   #timer: Timer | undefined
   #probe: AbortController | undefined
   #xid = 0
@@ -94,10 +96,11 @@ export class Client4 {
 
   /** Gives an address back, or one that was about to be accepted, and stops (RFC 2131 4.4.6). Once, also after stop(). */
   release(): void {
-    const given = this.#lease ?? this.#offer
+    const given = this.#lease ?? this.#offer ?? this.#unanswered
     this.stop()
     this.#lease = null
     this.#offer = null
+    this.#unanswered = null
     if (!given) return
     const { address, server, serverMac } = given
     this.#newExchange()
@@ -210,6 +213,7 @@ export class Client4 {
   #request(offer: Lease4): void {
     if (this.#tries === REQUESTS) {
       this.#heard = `${offer.server} offered ${offer.address}, and then said nothing more`
+      this.#unanswered = offer
       this.#again(0)
       return
     }
@@ -274,6 +278,7 @@ export class Client4 {
     const previous = this.#lease
     this.#lease = lease
     this.#offer = null
+    this.#unanswered = null
     this.#unsent = ''
     this.#declines = 0
     this.#enter('BOUND')

@@ -1,5 +1,5 @@
 /** A node in miniature whose leases are kept in this process, and the LAN that it is plugged into. */
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
@@ -16,9 +16,9 @@ import type { Space } from '../../../support/space.ts'
 import { eventually } from '../../../support/wait.ts'
 import { node as makeNode, type Node } from '../../plugins/node.ts'
 
-/** A folder that goes with the test. */
+/** A folder that goes with the test; in memory, as /run is. */
 export const folder = (): string => {
-  const path = mkdtempSync(join(tmpdir(), 'linkwright-dhcp-'))
+  const path = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'linkwright-dhcp-'))
   onTestFinished(() => rmSync(path, { recursive: true, force: true }))
   return path
 }
