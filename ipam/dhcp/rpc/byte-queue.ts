@@ -36,7 +36,8 @@ export class ByteQueue {
   /** The first `length` bytes, the caller's own. @throws RangeError where there are fewer */
   take(length: number): Uint8Array {
     if (length > this.length) throw new RangeError(`${length} bytes of ${this.length}`)
-    const taken = this.#bytes.slice(this.#start, this.#start + length)
+    // Not `slice`, which gives a Buffer's own memory away.
+    const taken = new Uint8Array(this.#bytes.subarray(this.#start, this.#start + length))
     this.#start += length
     return taken
   }

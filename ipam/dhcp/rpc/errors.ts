@@ -1,21 +1,21 @@
 /** What goes wrong between a plugin and the keeper of its leases. */
 import { CniError, codes } from '../../../cni/error.ts'
 
-/** Why no keeper answered. */
-export type UnreachableReason =
-  /** ENOENT, ECONNREFUSED, EACCES, …: what connect(2) said. */
-  | (string & {})
-  /** Nobody took the connection, or nobody greeted, in time. */
-  | 'ETIMEDOUT'
-  /** Whoever answers is no keeper of leases. */
-  | 'EPROTO'
+/**
+ * Why no keeper answered: the name of what connect(2) said (`ENOENT`, `ECONNREFUSED`, `EACCES`, …), `ENAMETOOLONG` for
+ * a path that can't be a socket's, `ETIMEDOUT` where nobody took the connection or greeted in time, `ECONNRESET` where
+ * it was closed instead, `EPROTO` where whoever answers keeps no leases.
+ */
+export type UnreachableReason = string
 
 const hints: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such socket: start what keeps the leases (dhcp daemon)',
   ECONNREFUSED: 'nobody listens there any more: start what keeps the leases (dhcp daemon)',
   EACCES: 'only root may ask',
   ETIMEDOUT: 'somebody listens there, but does not answer',
+  ECONNRESET: 'whoever listens there is ending, or does not keep leases',
   EPROTO: 'what listens there does not keep leases',
+  ENAMETOOLONG: "a socket's path has 1 to 107 bytes",
 }
 
 /** Nobody who keeps leases can be reached: nothing was asked, and nothing has happened. Code 50. */

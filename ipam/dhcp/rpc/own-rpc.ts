@@ -43,7 +43,7 @@ export const ownCall = async (
     if (!isObject(reply) || (reply.id !== id && reply.id !== null))
       throw new ProtocolError('a reply to a call that was not made')
     if (reply.error !== undefined) throw readError(reply.error)
-    if (Array.isArray(reply.part)) parts.push(...(reply.part as Json[]))
+    if (Array.isArray(reply.part)) for (const item of reply.part as Json[]) parts.push(item)
     else {
       const result = (reply.result ?? null) as Json
       return parts.length > 0 && Array.isArray(result) ? [...parts, ...(result as Json[])] : result
