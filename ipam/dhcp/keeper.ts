@@ -199,7 +199,13 @@ export class Keeper implements LeaseKeeper {
   async #adoptOne(entry: Entry): Promise<void> {
     const { network, containerId, ifName, netns, netnsId, index, mac, settings } = entry
     const where = { path: this.#pathOf(netns), netnsId, ifName, index, mac }
-    await atPlace(where, async () => {})
+    try {
+      await atPlace(where, async () => {})
+    } catch (error) {
+      if (error instanceof GoneError) throw error
+      // Whatever it is, it does not say that the lease is not in use.
+      this.#options.log.warn(`DHCP: ${where.path} could not be looked at: ${(error as Error).message}`)
+    }
     const id = { network, containerId, ifName }
     const holding = this.#hold(entry.version, { id, where, settings, netns })
     if (holding.resume(entry, this.time.now())) this.#count('adopted')
