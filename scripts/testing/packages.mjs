@@ -5,8 +5,12 @@ const namespaces = ['iproute2', 'iptables', 'nftables', 'iputils-ping', 'util-li
 
 /** The Debian packages that each group of tests runs, and where nothing else will do. The one list of them. */
 export const packagesOf = {
-  // strace kills programs at the system calls it is told.
-  kernel: [...namespaces, 'containernetworking-plugins', 'strace'],
+  kernel: [
+    // strace kills programs at the system calls it is told.
+    ...[...namespaces, 'containernetworking-plugins', 'strace'],
+    // DHCP: two servers, one of which advertises routers too; a client of somebody else's; an eye on what passes.
+    ...['dnsmasq-base', 'kea-dhcp4-server', 'kea-dhcp6-server', 'busybox-static', 'tshark'],
+  ],
   conformance: [...namespaces, 'containernetworking-plugins'],
   e2e: [...namespaces, 'containernetworking-plugins', 'containerd', 'runc', 'busybox-static'],
   'stock-kernel': [
