@@ -67,11 +67,10 @@ export class Client4 {
   resume(lease: Lease4, confirm = false): void {
     this.#enter(confirm ? 'INIT-REBOOT' : 'BOUND')
     this.#lease = lease
-    this.#begin()
+    this.#newExchange(true)
     if (confirm) {
       this.#enter('REBOOTING')
       this.#tries = 0
-      this.#newExchange()
       this.#reboot(lease)
     } else this.#wait()
   }
@@ -81,8 +80,7 @@ export class Client4 {
     const lease = this.#lease
     if (this.#state !== 'BOUND' || !lease) return
     this.#enter('RENEWING')
-    this.#begin()
-    this.#newExchange()
+    this.#newExchange(true)
     this.#extend(lease)
   }
 
@@ -137,11 +135,9 @@ export class Client4 {
     this.#timer = this.#around.time.after(Math.max(0, delay), work)
   }
 
-  #begin(): void {
-    this.#began = this.#around.time.now()
-  }
-
-  #newExchange(): void {
+  /** @param begins whether it is the first of an attempt */
+  #newExchange(begins = false): void {
+    if (begins) this.#began = this.#around.time.now()
     this.#xid = Math.floor(this.#around.time.random() * 0x1_0000_0000) >>> 0
   }
 
@@ -178,11 +174,10 @@ export class Client4 {
     }
   }
 
-  #select(begin = false): void {
+  #select(begins = false): void {
     this.#enter('SELECTING')
-    if (begin) this.#begin()
     this.#tries = 0
-    this.#newExchange()
+    this.#newExchange(begins)
     this.#discover()
   }
 
@@ -263,6 +258,7 @@ export class Client4 {
     if (signal.aborted) return
     this.#probe = undefined
     if (taken) this.#decline(lease)
+    else if (isOver(lease, this.#around.time.now())) this.#again(0)
     else this.#bind(lease)
   }
 
@@ -346,7 +342,7 @@ export class Client4 {
   #lose(why: Loss, delay: number): void {
     const lease = this.#lease
     this.#lease = null
-    this.#begin()
+    this.#began = this.#around.time.now()
     this.#again(delay)
     if (lease) this.#tell(() => this.#around.lost(lease, why))
   }

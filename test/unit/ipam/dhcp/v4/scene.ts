@@ -90,12 +90,15 @@ export class Scene {
   readonly events: Event[] = []
   readonly probes: Probe[] = []
   readonly logged: string[] = []
+  /** When the client said that it has nothing to do for some time, and in which state. */
+  readonly idle: { readonly at: number; readonly state: string }[] = []
   readonly client: Client4
   /** Replaced by tests that want the link to fail. */
   onSend: (sent: Sent) => void = () => {}
   /** Replaced by tests whose listeners do something. */
   onEvent: (event: Event) => void = () => {}
   onProbe: () => void = () => {}
+  onIdle: () => void = () => {}
 
   constructor(changes: Partial<Settings> = {}) {
     const note = (event: Event): void => {
@@ -123,6 +126,10 @@ export class Scene {
       },
       requesting: (lease) => note({ what: 'requesting', lease }),
       bound: (lease, previous) => note({ what: 'bound', lease, previous }),
+      idle: () => {
+        this.idle.push({ at: this.now, state: this.client.state })
+        this.onIdle()
+      },
       lost: (lease, why) => note({ what: 'lost', lease, why }),
       declined: (address) => note({ what: 'declined', address }),
     }
