@@ -1,9 +1,8 @@
 /** What a client says until it is answered, one thing at a time (RFC 8415 section 15). */
 import type { Timebase, Timer } from '../timebase.ts'
-import { encode, type Message } from './message.ts'
+import { encode } from './message.ts'
 import type { Options } from './options.ts'
 import { RateLimit, Retransmission, schedules } from './retransmission.ts'
-import type { Surroundings } from './surroundings.ts'
 
 export interface Exchange {
   readonly type: keyof typeof schedules
@@ -37,17 +36,15 @@ const MAX_ELAPSED = 0xffff
 
 export class Conversation {
   readonly #time: Timebase
-  readonly #around: Pick<Surroundings, 'send'>
-  readonly #unsent: (error: string) => void
+  readonly #send: (type: string, message: Uint8Array) => void
   readonly #limit = new RateLimit()
   #exchange: OpenExchange | undefined
   #timer: Timer | undefined
 
-  /** @param unsent is told why a message could not be sent. It is lost then, and repeated like any other */
-  constructor(around: Pick<Surroundings, 'time' | 'send'>, unsent: (error: string) => void) {
-    this.#time = around.time
-    this.#around = around
-    this.#unsent = unsent
+  /** @param send a message, of which the first argument is the type; it throws nothing */
+  constructor(time: Timebase, send: (type: string, message: Uint8Array) => void) {
+    this.#time = time
+    this.#send = send
   }
 
   /** The exchange that an answer may belong to. */
@@ -66,14 +63,15 @@ export class Conversation {
       retransmission: new Retransmission(schedules[type], random, type === 'SOLICIT'),
     }
     this.#exchange = begun
-    if (delay > 0) this.#arm(delay, () => this.#transmit(begun))
+    if (delay > 0)
+      this.#arm(Math.min(delay, this.#left(begun, this.#time.now())), () => this.#transmit(begun))
     else this.#transmit(begun)
   }
 
   /** What needs no answer, or is not waited for. */
   say(type: 'RELEASE', options: Options): void {
     const transactionId = this.#transactionId()
-    this.#send({ type, transactionId, options: { ...options, elapsedTime: 0 } })
+    this.#send(type, encode({ type, transactionId, options: { ...options, elapsedTime: 0 } }))
   }
 
   /** Says nothing more until then. */
@@ -118,6 +116,7 @@ export class Conversation {
     exchange.began ??= now
     const { type, transactionId, options, retransmission, maxRt } = exchange
     const elapsedTime = Math.min(MAX_ELAPSED, Math.round((now - exchange.began) / 10))
+    const message = encode({ type, transactionId, options: { ...options, elapsedTime } })
     const rt = retransmission.next(maxRt?.())
     const left = this.#left(exchange, now)
     const isLast = retransmission.isExhausted || rt >= left
@@ -127,15 +126,6 @@ export class Conversation {
       if (isLast) exchange.failed()
       else this.#transmit(exchange)
     })
-    this.#send({ type, transactionId, options: { ...options, elapsedTime } })
-  }
-
-  #send(message: Message): void {
-    const bytes = encode(message)
-    try {
-      this.#around.send(bytes)
-    } catch (error) {
-      this.#unsent(`${message.type} could not be sent: ${(error as Error).message}`)
-    }
+    this.#send(type, message)
   }
 }

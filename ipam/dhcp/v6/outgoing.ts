@@ -32,13 +32,11 @@ export const optionsOf = (
   }
 }
 
-/**
- * Options of a RELEASE of leases; null where there are none. It goes to one server, the last one's: what another has
- * given ends by itself.
- */
-export const releaseOf = (settings: Settings, leases: readonly Lease6[]): Options | null => {
-  const server = leases.at(-1)?.server
-  if (server === undefined) return null
-  const addresses = leases.filter((lease) => lease.server === server).map(({ address }) => address)
-  return optionsOf('RELEASE', settings, server, [...new Set(addresses)])
+/** Options of a RELEASE of each server that has given some of the leases. */
+export const releasesOf = (settings: Settings, leases: readonly Lease6[]): Options[] => {
+  const servers = new Set(leases.map(({ server }) => server))
+  return [...servers].map((server) => {
+    const addresses = leases.filter((lease) => lease.server === server).map(({ address }) => address)
+    return optionsOf('RELEASE', settings, server, [...new Set(addresses)])
+  })
 }

@@ -25,17 +25,24 @@ export const defaultRequest: readonly number[] = [optionCodes.dnsServers, option
 /** Why there is no lease any more: `refused` by a server, `declined` because another host has the address. */
 export type Loss = 'expired' | 'refused' | 'declined'
 
+/**
+ * Each of these may stop the client, and each may throw: the client logs it and goes on, because a timer or a packet
+ * called it, and nobody is there to catch.
+ */
 export interface Surroundings {
   readonly time: Timebase
   readonly log: Logger
   /**
-   * To all servers: ff02::1:2, port 547, from port 546 of the interface's link-local address. May throw: the message
-   * counts as lost on the way.
+   * To all servers: ff02::1:2, port 547, from port 546 of the interface's link-local address. Where it throws, the
+   * message counts as lost on the way.
    */
   send(message: Uint8Array): void
-  /** Whether another host on the link has the address. Rejects when aborted. */
+  /** Whether another host on the link has the address. Where that can't be found out, the address is used. */
   isTaken(address: string, signal: AbortSignal): Promise<boolean>
-  /** A server's offer is about to be accepted. What is noted now is known though the program be killed. */
+  /**
+   * A server's offer is about to be accepted, or what a server has given is checked. What is noted now is known though
+   * the program be killed. Where it throws, an offer is not accepted.
+   */
   requesting(offer: Lease6): void
   /** There is a lease, new or renewed. */
   bound(lease: Lease6, previous: Lease6 | null): void

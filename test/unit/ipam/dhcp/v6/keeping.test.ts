@@ -10,6 +10,7 @@ import {
   refusalOfAll,
   Scene,
   SERVER,
+  settled,
 } from './scene.ts'
 
 describe('a lease that is taken up again', () => {
@@ -166,6 +167,29 @@ describe('RELEASE (section 18.2.7)', () => {
     expect(scene.take().map(([type]) => type)).toEqual(['SOLICIT', 'REQUEST', 'RELEASE'])
   })
 
+  test('is for what was asked for without an answer, too, of each server', () => {
+    const scene = new Scene()
+    scene.client.start()
+    scene.answer('ADVERTISE')
+    scene.answer('ADVERTISE', { server: OTHER_SERVER })
+    scene.time.pass(1050 + 181_000)
+    scene.take()
+    scene.client.release()
+    expect(scene.sent.map(({ message }) => [message.type, message.options.serverId])).toEqual([
+      ['RELEASE', hex(SERVER)],
+      ['RELEASE', hex(OTHER_SERVER)],
+    ])
+  })
+
+  test('can follow a stop', () => {
+    const scene = new Scene()
+    scene.bind()
+    scene.client.stop()
+    scene.client.release()
+    scene.client.release()
+    expect(scene.take().map(([type]) => type)).toEqual(['RELEASE'])
+  })
+
   test('is not said where there is nothing to give back', () => {
     const scene = new Scene()
     scene.client.start()
@@ -232,18 +256,106 @@ describe('DECLINE (section 18.2.8)', () => {
   })
 })
 
-describe('who is told may stop it', () => {
-  test.each(['bound', 'lost'] as const)('when it is %s', (what) => {
+describe('who is told', () => {
+  const log = (scene: Scene) => scene.logged.join('\n')
+
+  test.each(['bound', 'lost', 'idle'] as const)('may stop it when it is %s', (what) => {
     const scene = new Scene()
     scene.bind()
     scene.onEvent = (event) => {
       if (event.what === what) scene.client.stop()
     }
-    if (what === 'bound') {
+    if (what === 'idle') scene.onIdle = () => scene.client.stop()
+    scene.idle.length = 0
+    if (what === 'lost') scene.time.pass(4_000_000)
+    else {
       scene.client.renew()
       scene.answer('REPLY')
-    } else scene.time.pass(4_000_000)
+    }
     expect(scene.client.state).toBe('STOPPED')
     expect(scene.time.timers).toBe(0)
+    expect(scene.idle).toHaveLength(what === 'idle' ? 1 : 0)
+  })
+
+  test('hears that nothing is to be done after it has heard of the lease', () => {
+    const scene = new Scene()
+    let idle = -1
+    scene.onEvent = () => {
+      idle = scene.idle.length
+    }
+    scene.bind()
+    expect(idle).toBe(0)
+    expect(scene.idle).toEqual([{ at: 0, state: 'BOUND' }])
+    scene.client.renew()
+    scene.answer('REPLY', refusalOfAll('UnspecFail'))
+    expect(scene.idle).toHaveLength(1)
+    scene.answer('REPLY')
+    expect(scene.idle).toHaveLength(2)
+  })
+
+  test.each([false, true])('of a lease that was taken up, too (confirmed: %s)', (confirm) => {
+    const scene = new Scene()
+    scene.client.resume(lease, confirm)
+    scene.time.pass(500)
+    if (confirm) {
+      expect(scene.idle).toEqual([])
+      scene.answer('REPLY')
+    }
+    expect(scene.idle).toMatchObject([{ state: 'BOUND' }])
+  })
+
+  test('may throw: an offer that could not be noted is not accepted', () => {
+    const scene = new Scene()
+    scene.onEvent = () => {
+      throw new Error('disk full')
+    }
+    scene.request()
+    expect(scene.client.state).toBe('INIT')
+    expect(scene.client.heard).toBe(`the offer of server ${SERVER} could not be noted: disk full`)
+    scene.onEvent = () => {}
+    scene.time.pass(0)
+    scene.answer('ADVERTISE', { options: { preference: 255 } })
+    scene.answer('REPLY')
+    expect(scene.client.state).toBe('BOUND')
+    expect(scene.client.heard).toBe('')
+  })
+
+  test('may throw: everything else goes on', async () => {
+    const scene = new Scene({ probe: true })
+    scene.onEvent = ({ what }) => {
+      throw new Error(`no ${what}`)
+    }
+    scene.onIdle = () => {
+      throw new Error('no idle')
+    }
+    scene.client.start()
+    scene.answer('REPLY', { options: { rapidCommit: true } })
+    expect(scene.client.state).toBe('CHECKING')
+    scene.probes[0]!.resolve(false)
+    await settled()
+    expect(scene.client.state).toBe('BOUND')
+    expect(scene.client.heard).toBe('no bound')
+    scene.time.pass(4_000_000)
+    expect(scene.client.state).toBe('SOLICITING')
+    scene.answer('REPLY', { options: { rapidCommit: true } })
+    scene.probes[1]!.resolve(true)
+    await settled()
+    expect(scene.client.state).toBe('DECLINING')
+    for (const what of ['requesting', 'bound', 'lost', 'declined', 'idle'])
+      expect(log(scene)).toContain(`no ${what}`)
+  })
+
+  test('hears why nothing could be sent, until something is', () => {
+    const scene = new Scene()
+    scene.request()
+    scene.answer('REPLY', refusal('NoAddrsAvail'))
+    scene.onSend = () => {
+      throw new Error('ENETDOWN')
+    }
+    scene.time.pass(0)
+    expect(scene.client.heard).toBe('SOLICIT could not be sent: ENETDOWN')
+    scene.onSend = () => {}
+    scene.time.pass(2000)
+    expect(scene.client.heard).toBe(`server ${SERVER} said NoAddrsAvail: because`)
   })
 })

@@ -115,6 +115,8 @@ export class Scene {
   readonly events: Event[] = []
   readonly probes: Probe[] = []
   readonly logged: string[] = []
+  /** When the client said that it has nothing to do for some time, and in which state. */
+  readonly idle: { readonly at: number; readonly state: string }[] = []
   /** Those that it was in, one after the other. */
   readonly states: string[] = ['INIT']
   readonly client: Client6
@@ -122,6 +124,7 @@ export class Scene {
   onSend: (sent: Sent) => void = () => {}
   /** Replaced by tests whose listeners do something. */
   onEvent: (event: Event) => void = () => {}
+  onIdle: () => void = () => {}
 
   constructor(changes: Partial<Settings> = {}) {
     const note = (event: Event): void => {
@@ -151,6 +154,10 @@ export class Scene {
         }),
       requesting: (lease) => note({ what: 'requesting', lease }),
       bound: (lease, previous) => note({ what: 'bound', lease, previous }),
+      idle: () => {
+        this.idle.push({ at: this.now, state: this.client.state })
+        this.onIdle()
+      },
       lost: (lease, why) => note({ what: 'lost', lease, why }),
       declined: (address) => note({ what: 'declined', address }),
     }
