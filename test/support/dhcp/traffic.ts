@@ -72,13 +72,13 @@ const share = ({ after = 0, first, chance = 1 }: Traffic): string => {
 }
 
 /** Puts a table of its own into the LAN. */
-const apply = async (lan: Segment, family: string, chains: (table: string) => string): Promise<Rule> => {
+const apply = async (lan: Segment, family: string, chains: readonly string[]): Promise<Rule> => {
   const table = `${family} t${randomBytes(4).toString('hex')}`
   const remove = async () => {
     await lan.space.run('nft', ['delete', 'table', ...table.split(' ')])
   }
   await lan.space.must('nft', ['-f', '-'], {
-    input: `table ${table} {\ncounter hits {}\n${chains(table)}\n}\n`,
+    input: `table ${table} {\ncounter hits {}\n${chains.join('\n')}\n}\n`,
   })
   atEnd(remove)
   const hits = async () => {
@@ -96,36 +96,35 @@ const apply = async (lan: Segment, family: string, chains: (table: string) => st
   }
 }
 
+/** A base chain that sends what matches to the chain `hit`. */
+const chain = (traffic: Traffic, hook: string, first: readonly string[] = [], device = ''): string => {
+  const jumps = alternatives(traffic).map((match) => `${match} jump hit`)
+  const rules = [...first, ...jumps].join('\n')
+  return `chain ${hook} { type filter hook ${hook} ${device} priority 0\n${rules}\n}`
+}
+
 /** The messages do not arrive: none of their receivers sees them, on whatever port it is. */
 export const dropping = (lan: Segment, traffic: Traffic = {}): Promise<Rule> =>
-  apply(lan, 'bridge', () => {
-    const jumps = alternatives(traffic).map((match) => `${match} jump hit`)
+  apply(lan, 'bridge', [
+    `chain hit {\n${share(traffic)} counter name hits drop\n}`,
     // Each frame comes into the LAN once: by a port, or from the server's side.
-    const chain = (hook: string): string =>
-      `chain ${hook} { type filter hook ${hook} priority 0\n${jumps.join('\n')}\n}`
-    const hit = `chain hit {\n${share(traffic)} counter name hits drop\n}`
-    return [hit, chain('prerouting'), chain('output')].join('\n')
-  })
+    ...['prerouting', 'output'].map((hook) => chain(traffic, hook)),
+  ])
 
 /** The messages to and from the server on the LAN's own interface arrive twice. */
 export const duplicating = async (lan: Segment, traffic: Traffic = {}): Promise<Rule> => {
   // A copy comes in by the LAN's anchor. It must not go back to its sender, and teach the bridge nothing.
   await lan.space.ip('link', 'set', 'anchor0', 'type', 'bridge_slave', 'learning', 'off')
-  const guard = await apply(lan, 'bridge', () => {
-    const back = `iifname anchor0 ether saddr != ${serverMac} counter name hits drop`
-    return `chain forward { type filter hook forward priority 0\n${back}\n}`
-  })
-  const copies = await apply(lan, 'netdev', () => {
-    const jumps = alternatives(traffic).map((match) => `${match} jump hit`)
-    const chain = (hook: string): string =>
-      // A copy carries a mark, which says that it is one.
-      `chain ${hook} { type filter hook ${hook} device ${lan.interface} priority 0
-meta mark 77 return
-${jumps.join('\n')}
-}`
-    const hit = `chain hit {\n${share(traffic)} meta mark set 77 counter name hits dup to anchor1\n}`
-    return [hit, chain('ingress'), chain('egress')].join('\n')
-  })
+  const back = `iifname anchor0 ether saddr != ${serverMac} counter name hits drop`
+  const guard = await apply(lan, 'bridge', [
+    `chain forward { type filter hook forward priority 0\n${back}\n}`,
+  ])
+  // A copy carries a mark, which says that it is one.
+  const isCopy = ['meta mark 77 return']
+  const copies = await apply(lan, 'netdev', [
+    `chain hit {\n${share(traffic)} meta mark set 77 counter name hits dup to anchor1\n}`,
+    ...['ingress', 'egress'].map((hook) => chain(traffic, hook, isCopy, `device ${lan.interface}`)),
+  ])
   return {
     ...copies,
     remove: async () => {
