@@ -65,7 +65,7 @@ describe('a configured identifier', () => {
   })
 
   test('of any text fits an option, or is none', () => {
-    const text = fc.oneof(fc.string(), fc.string({ unit: 'grapheme', maxLength: 300 }))
+    const text = fc.oneof(fc.string(), fc.string({ unit: 'grapheme', maxLength: 300, size: 'max' }))
     fc.assert(
       fc.property(text, fc.boolean(), (any, prefix) => {
         const id = parseClientId(prefix ? `hex:${any}` : any)

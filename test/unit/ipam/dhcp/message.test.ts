@@ -185,8 +185,8 @@ describe('option overload', () => {
 
   test('ends each field with its own', () => {
     // The last option of file would reach into the cookie, the one of sname into file.
-    const full = `2bff${'00'.repeat(62)}`
-    expect(options('3401032b016fff', full, `2bff${'00'.repeat(126)}`)).toEqual({ 43: [0x6f] })
+    const last = (length: number) => `${'00'.repeat(length - 2)}2b04`
+    expect(options('3401032b016fff', last(64), last(128))).toEqual({ 43: [0x6f] })
   })
 
   test('fills a field to its last byte', () => {

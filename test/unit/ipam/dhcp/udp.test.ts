@@ -74,7 +74,7 @@ describe('a datagram', () => {
       const bytes = encodeUdp({ ...datagram, payload })
       expect(verify(bytes.subarray(0, 20))).toBe(0xffff)
       expect(verify(pseudo(bytes))).toBe(0xffff)
-      expect(parseUdp(bytes)).toEqual({ ...datagram, payload })
+      expect(Buffer.compare(parseUdp(bytes)!.payload, payload)).toBe(0)
     }
     expect(() => encodeUdp({ ...datagram, payload: new Uint8Array(65_508) })).toThrow(RangeError)
   })
@@ -111,6 +111,7 @@ describe('a datagram', () => {
     ['a later fragment', changed(6, '0001')],
     ['a UDP length under 8', changed(24, '0007')],
     ['a UDP length past the end', changed(24, '000c')],
+    ['a UDP length that takes padding in', changed(24, '000c', Uint8Array.of(...packet, 0))],
   ])('is not read from %s', (_, bytes) => {
     expect(parseUdp(bytes)).toBeNull()
   })
@@ -126,7 +127,7 @@ describe('any datagram', () => {
     destination: ipv4,
     sourcePort: fc.nat(0xffff),
     destinationPort: fc.nat(0xffff),
-    payload: fc.uint8Array({ maxLength: 100 }),
+    payload: fc.uint8Array({ maxLength: 100, size: 'max' }),
   })
 
   test('comes back, its checksums right', () => {

@@ -24,7 +24,7 @@ export const ipv4 = fc.tuple(u8, u8, u8, u8).map((quad) => quad.join('.'))
 /** Codes that a message can carry. */
 const code = fc.integer({ min: 1, max: 254 }).filter((one) => one !== 52)
 
-/** Any message, with options of up to `maxLength` bytes. */
+/** Any message, with options of up to `maxLength` bytes. fast-check stops at ten elements where `size` is not given. */
 export const message = (maxLength = 40, maxOptions = 8): fc.Arbitrary<Message> =>
   fc.record({
     op: fc.constantFrom('BOOTREQUEST' as const, 'BOOTREPLY' as const),
@@ -37,16 +37,23 @@ export const message = (maxLength = 40, maxOptions = 8): fc.Arbitrary<Message> =
     yiaddr: ipv4,
     siaddr: ipv4,
     giaddr: ipv4,
-    chaddr: fc.uint8Array({ maxLength: 16 }),
+    chaddr: fc.uint8Array({ maxLength: 16, size: 'max' }),
     options: fc
-      .array(fc.tuple(code, fc.uint8Array({ maxLength })), { maxLength: maxOptions })
+      .array(fc.tuple(code, fc.uint8Array({ maxLength, size: 'max' })), {
+        maxLength: maxOptions,
+        size: 'max',
+      })
       .map((entries) => new Map(entries)),
   })
 
 /** Bytes of which some are put in the place of others, and some cut off: what a bad network makes of `valid`. */
 export const damaged = (valid: fc.Arbitrary<Uint8Array>): fc.Arbitrary<Uint8Array> =>
   fc
-    .tuple(valid, fc.array(fc.tuple(fc.nat(0xffff), u8), { maxLength: 6 }), fc.option(fc.nat(0xffff)))
+    .tuple(
+      valid,
+      fc.array(fc.tuple(fc.nat(0xffff), u8), { maxLength: 6, size: 'max' }),
+      fc.option(fc.nat(0xffff)),
+    )
     .map(([bytes, changes, cut]) => {
       const result = bytes.slice()
       for (const [at, byte] of changes) result[at % Math.max(1, result.length)] = byte
