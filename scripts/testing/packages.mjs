@@ -17,6 +17,8 @@ export const packagesOf = {
     ...namespaces,
     // python3 captures frames: it can ask a packet socket for the tags that the kernel took out of them.
     ...['containernetworking-plugins', 'python3'],
+    // DHCP servers.
+    ...['dnsmasq-base', 'kea-dhcp4-server'],
     ...['qemu-system-x86', 'linux-image-amd64', 'busybox-static', 'cpio', 'kmod', 'xz-utils'],
   ],
 }
