@@ -96,6 +96,8 @@ export interface Story {
   readonly probe: boolean
   /** Numbers that chance says, over and over. */
   readonly chances: readonly number[]
+  /** What becomes of a message, and who is told, over and over. */
+  readonly troubles: readonly ('none' | 'throw' | 'stop')[]
   readonly actions: readonly Action[]
 }
 
@@ -104,6 +106,14 @@ export const anyStory = (maxLength: number): fc.Arbitrary<Story> =>
     begin: fc.constantFrom('start' as const, 'start' as const, 'resume' as const, 'confirm' as const),
     probe: fc.boolean(),
     chances: fc.array(fc.double({ min: 0, max: 1 - 2 ** -32, noNaN: true }), { minLength: 1, maxLength: 7 }),
+    troubles: fc.oneof(
+      fc.constant(['none' as const]),
+      fc.array(fc.constantFrom('none' as const, 'none' as const, 'none' as const, 'throw' as const), {
+        minLength: 1,
+        maxLength: 9,
+      }),
+      fc.nat({ max: 20 }).map((calm) => [...new Array<'none'>(calm).fill('none'), 'stop' as const]),
+    ),
     actions: fc.array(action, { maxLength, size: 'max' }),
   })
 
@@ -185,10 +195,19 @@ const checkRate = (scene: Scene): void => {
 }
 
 /** @throws Error for what may never be */
-export const play = async ({ begin, probe, chances, actions }: Story): Promise<Scene> => {
+export const play = async ({ begin, probe, chances, troubles, actions }: Story): Promise<Scene> => {
   const scene = new Scene({ probe })
   let turn = 0
   scene.time.chance = () => chances[turn++ % chances.length]!
+  let told = 0
+  const trouble = (): void => {
+    const what = troubles[told++ % troubles.length]
+    if (what === 'stop') scene.client.stop()
+    if (what === 'throw') throw new Error('trouble')
+  }
+  scene.onSend = trouble
+  scene.onEvent = trouble
+  scene.onIdle = trouble
   if (begin === 'start') scene.client.start()
   else scene.client.resume(lease, begin === 'confirm')
   check(scene)

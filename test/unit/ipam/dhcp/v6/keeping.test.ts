@@ -127,6 +127,15 @@ describe('CONFIRM (section 18.2.3)', () => {
     expect(scene.take()).toHaveLength(2)
   })
 
+  test('is not asked about a lease that has ended: its address is asked for anew', () => {
+    const scene = new Scene()
+    scene.time.pass(4_000_000)
+    scene.client.resume(lease, true)
+    scene.time.pass(0)
+    expect(scene.take()).toEqual([['SOLICIT', 4_000_000]])
+    expect(scene.events).toEqual([{ what: 'lost', lease, why: 'expired' }])
+  })
+
   test('ends with the lease', () => {
     const scene = new Scene()
     scene.time.pass(3_995_000)
