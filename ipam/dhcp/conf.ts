@@ -1,5 +1,5 @@
 import * as z from 'zod/mini'
-import { commonConf, expects, flag, int, integer, rule, text } from '../../cni/schema.ts'
+import { commonConf, expects, flag, integer, rule, text, uint32 } from '../../cni/schema.ts'
 import { domainName } from './domain-names.ts'
 import { parseClientId } from './v4/client-id.ts'
 import { optionCode } from './v4/options.ts'
@@ -9,18 +9,21 @@ export const DEFAULT_SOCKET = '/run/cni/dhcp.sock'
 
 /** Bytes of an option's value that fit into one piece. */
 const MAX_VALUE = 255
-/** PAD, message type, END: not for configurations. */
-const reserved = [0, 53, 255]
+/** PAD and END are no options, and every message has its type. */
+const noOptions = [0, 53, 255]
+/** What the client says itself: address, overload, server, list of requests, size. */
+const own = [...noOptions, 50, 52, 54, 55, 57]
 
-const option = text.check(
-  rule(
-    (name) => {
-      const code = optionCode(name)
-      return code !== null && !reserved.includes(code)
-    },
-    (name) => `Can not parse option ${JSON.stringify(name)}: no such option, or not one to be set`,
-  ),
-)
+const optionBut = (excluded: readonly number[]) =>
+  text.check(
+    rule(
+      (name) => {
+        const code = optionCode(name)
+        return code !== null && !excluded.includes(code)
+      },
+      (name) => `Can not parse option ${JSON.stringify(name)}: no such option, or not one to be set`,
+    ),
+  )
 
 /** Seconds that an ADD waits for a lease at most: runtimes give up after some minutes. */
 const MAX_TIMEOUT = 200
@@ -34,7 +37,7 @@ const ipam = z.object({
   provide: z._default(
     z.array(
       z.object({
-        option,
+        option: optionBut(own),
         value: z._default(
           text.check(
             rule(
@@ -50,9 +53,9 @@ const ipam = z.object({
     [],
   ),
   /** Options that are asked for besides the usual ones. One `skipDefault` leaves those out. */
-  request: z._default(z.array(z.object({ option: z.optional(option), skipDefault: flag })), []),
+  request: z._default(z.array(z.object({ option: z.optional(optionBut(noOptions)), skipDefault: flag })), []),
   /** Metric of all routes of the lease. 0: the kernel's. */
-  priority: z._default(int, 0),
+  priority: z._default(uint32, 0),
   /** Client identifier: a text, `hex:01:02…`, `mac` or `duid`. Default: `<container id>/<network>/<interface>`. */
   clientId: z._default(
     text.check(

@@ -3,6 +3,7 @@ import type { AttachmentId } from '../../cni/types.ts'
 import type { Binding, BindingContext } from './binding.ts'
 import type { Entry } from './journal.ts'
 import type { AnyLease, LeaseBinding } from './lease-binding.ts'
+import type { KeptLease } from './lease-keeper.ts'
 import type { Whereabouts } from './place.ts'
 import type { Pace, Settings } from './settings.ts'
 import { Binding4 } from './v4/binding.ts'
@@ -94,6 +95,18 @@ export class Holding {
     for (const one of [...this.told]) one(why)
   }
 
+  /** Whether it is a lease of an earlier ADD that the same interface has still. */
+  isGoodFor({ netnsId, index, mac }: Whereabouts, versions: readonly (4 | 6)[]): boolean {
+    const { where } = this.what
+    return (
+      this.binding.grant !== null &&
+      versions.includes(this.binding.version) &&
+      where.netnsId === netnsId &&
+      where.index === index &&
+      where.mac === mac
+    )
+  }
+
   /** What the journal is to know. */
   get entry(): Entry {
     const { id, where, settings, netns } = this.what
@@ -111,5 +124,24 @@ export class Holding {
     const lapsed = entry.lease !== null && entry.lease.expiresAt !== null && now >= entry.lease.expiresAt
     this.#protocol.resume(entry, lapsed)
     return entry.used
+  }
+
+  /** As others are told of it. @param shift what makes a moment of the timebase one since the epoch */
+  kept(shift: number): KeptLease {
+    const { what, binding } = this
+    const epoch = (moment: number | null | undefined) =>
+      moment === null || moment === undefined ? undefined : moment + shift
+    const { renewAt, rebindAt, expiresAt } = binding.times ?? {}
+    return {
+      ...what.id,
+      netns: what.netns,
+      version: binding.version,
+      state: binding.state,
+      address: binding.grant?.ips[0]?.address,
+      server: binding.server,
+      renewAt: epoch(renewAt),
+      rebindAt: epoch(rebindAt),
+      expiresAt: epoch(expiresAt),
+    }
   }
 }

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { closeSync, fsyncSync, openSync, readdirSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import * as z from 'zod/mini'
+import { CniError, codes } from '../../cni/error.ts'
 import type { AttachmentId } from '../../cni/types.ts'
 import { ioError, isGone, makeDirectory, readText } from '../files.ts'
 import { settings } from './settings.ts'
@@ -90,17 +91,9 @@ export class Journal {
       renameSync(draft, path)
       this.#sync()
     } catch (error) {
-      rmSync(draft, { force: true })
+      this.#discard(draft)
       throw ioError(error, path)
     }
-  }
-
-  /** Null where there is none, or none that makes sense. @throws CniError code 5 */
-  read(id: EntryId): Entry | null {
-    const found = this.#parse(join(this.folder, fileName(id)))
-    return found?.network === id.network && found.containerId === id.containerId && found.ifName === id.ifName
-      ? found
-      : null
   }
 
   /** Safe to repeat. @throws CniError code 5 */
@@ -129,14 +122,35 @@ export class Journal {
       if (/^[0-9a-f]{40}\.json\.new$/.test(name)) rmSync(join(this.folder, name), { force: true })
   }
 
-  /** All that make sense. @throws CniError code 5 */
-  list(): Entry[] {
+  /**
+   * All that make sense.
+   * @param unreadable is told of the others
+   * @throws CniError code 5
+   */
+  list(unreadable: (why: CniError) => void = () => {}): Entry[] {
     return this.#names()
       .filter((name) => /^[0-9a-f]{40}\.json$/.test(name))
-      .map((name) => this.#parse(join(this.folder, name)))
+      .map((name) => {
+        try {
+          return this.#parse(join(this.folder, name))
+        } catch (error) {
+          unreadable(CniError.from(error))
+          return null
+        }
+      })
       .filter((one) => one !== null)
   }
 
+  /** What could not be written whole. That it could not is the error to tell. */
+  #discard(draft: string): void {
+    try {
+      rmSync(draft, { force: true })
+    } catch {
+      // It is something else than a file of ours.
+    }
+  }
+
+  /** Null where there is none of this running of the machine. @throws CniError code 5, 6 */
   #parse(path: string): Entry | null {
     let text: string
     try {
@@ -146,10 +160,10 @@ export class Journal {
       throw ioError(error, path)
     }
     try {
-      const { boot, ...entry } = z.parse(record, JSON.parse(text))
+      const { boot, format: _format, ...entry } = z.parse(record, JSON.parse(text))
       return boot === this.#boot ? entry : null
-    } catch {
-      return null
+    } catch (error) {
+      throw new CniError({ code: codes.decoding, msg: `${path} is no lease`, cause: error })
     }
   }
 

@@ -6,22 +6,16 @@ import { CniError, codes } from '../../cni/error.ts'
 import type { Logger } from '../../cni/plugin.ts'
 import { parseConf } from '../../cni/schema.ts'
 import type { AttachmentId, Result } from '../../cni/types.ts'
-import { isErrno, link, TimeoutError, waitForLink } from '../../netlink/index.ts'
 import { Breather } from '../files.ts'
 import { type DhcpConf, dhcpConf, versionsOf } from './conf.ts'
-import type { Grant } from './grant.ts'
 import { type Held, Holding } from './holding.ts'
 import type { Entry, Journal } from './journal.ts'
-import {
-  type KeeperStatus,
-  type KeptLease,
-  type LeaseCall,
-  type LeaseKeeper,
-  NO_LEASE,
-} from './lease-keeper.ts'
-import { atPlace, GoneError, type OpenPlace, type Whereabouts } from './place.ts'
+import type { KeeperStatus, KeptLease, LeaseCall, LeaseKeeper } from './lease-keeper.ts'
+import { applyMtu, bringUp, granted, noLease, resultOf } from './obtaining.ts'
+import { atPlace, GoneError } from './place.ts'
 import { type Pace, settingsOf } from './settings.ts'
 import { bootTime, type Timebase } from './timebase.ts'
+import { Turns } from './turns.ts'
 
 export interface KeeperOptions {
   readonly journal: Journal
@@ -41,8 +35,6 @@ export interface KeeperOptions {
   readonly deadline?: number | undefined
 }
 
-/** Milliseconds for a link to get its carrier; one without is tried all the same. */
-const CARRIER_TIMEOUT = 5000
 const DEFAULT_DEADLINE = 30_000
 
 const nameOf = (network: string, { containerId, ifName }: AttachmentId): string =>
@@ -58,7 +50,7 @@ export class Keeper implements LeaseKeeper {
   /** By attachment: its leases by protocol. */
   readonly #held = new Map<string, Map<4 | 6, Holding>>()
   /** What is under way for an attachment: one thing after the other. */
-  readonly #queues = new Map<string, Promise<unknown>>()
+  readonly #turns = new Turns()
   /** ADDs under way: a DEL ends them. */
   readonly #adding = new Map<string, AbortController>()
   readonly #counters = new Map<string, number>()
@@ -75,22 +67,6 @@ export class Keeper implements LeaseKeeper {
 
   #count(event: string): void {
     this.#counters.set(event, (this.#counters.get(event) ?? 0) + 1)
-  }
-
-  /** Runs operations of one attachment in the order of their arrival. */
-  async #inTurn<T>(name: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#queues.get(name) ?? Promise.resolve()
-    const mine = before.then(work, work)
-    const settled = mine.then(
-      () => {},
-      () => {},
-    )
-    this.#queues.set(name, settled)
-    try {
-      return await mine
-    } finally {
-      if (this.#queues.get(name) === settled) this.#queues.delete(name)
-    }
   }
 
   // Leases as they are held.
@@ -180,7 +156,8 @@ export class Keeper implements LeaseKeeper {
   async #adopt(which: (entry: Entry) => boolean): Promise<void> {
     const { journal, log } = this.#options
     const breather = new Breather()
-    for (const entry of journal.list().filter(which)) {
+    const unreadable = (why: CniError) => log.error(`DHCP: a lease is lost: ${why.msg}`)
+    for (const entry of journal.list(unreadable).filter(which)) {
       try {
         await this.#adoptOne(entry)
       } catch (error) {
@@ -219,7 +196,7 @@ export class Keeper implements LeaseKeeper {
     for (const controller of this.#adding.values()) controller.abort(away)
     const all = [...this.#held.values()].flatMap((own) => [...own.values()])
     for (const { binding } of all) binding.stop()
-    await Promise.allSettled([...this.#queues.values(), ...all.map(({ binding }) => binding.settled())])
+    await Promise.allSettled([this.#turns.over(), ...all.map(({ binding }) => binding.settled())])
     this.#held.clear()
   }
 
@@ -229,9 +206,9 @@ export class Keeper implements LeaseKeeper {
     const conf = parseConf(dhcpConf, call.conf, 'dhcp')
     const name = nameOf(conf.name, call)
     await this.#ready
-    return await this.#inTurn(name, async () => {
+    return await this.#turns.take(name, async () => {
       signal?.throwIfAborted()
-      if (this.#stopped) throw failed(codes.tryAgainLater, NO_LEASE, 'the lease keeper stops')
+      if (this.#stopped) throw noLease('the lease keeper stops')
       const controller = new AbortController()
       this.#adding.set(name, controller)
       const both = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal
@@ -263,10 +240,11 @@ export class Keeper implements LeaseKeeper {
         const versions = versionsOf(conf)
         const name = nameOf(conf.name, call)
         for (const held of [...(this.#held.get(name)?.values() ?? [])])
-          if (!this.#isStillGood(held, exact, versions)) this.#giveBack(held)
+          if (!held.isGoodFor(exact, versions)) this.#giveBack(held)
         const timeout = conf.ipam.timeout === undefined ? undefined : conf.ipam.timeout * 1000
         const deadline = this.time.now() + (timeout ?? this.#options.deadline ?? DEFAULT_DEADLINE)
-        await this.#bringUp(place, deadline, signal)
+        const effort = { time: this.time, log: this.#options.log, deadline, signal }
+        await bringUp(place, effort)
         const id = { network: conf.name, containerId: call.containerId, ifName: call.ifName }
         const holdings = versions.map(
           (version) =>
@@ -274,10 +252,9 @@ export class Keeper implements LeaseKeeper {
             this.#hold(version, { id, where: exact, settings, netns: call.netns }),
         )
         try {
-          const grants = await Promise.all(
-            holdings.map((holding) => this.#granted(holding, deadline, signal)),
-          )
-          return await this.#toResult(grants, place, call)
+          const late = () => this.#count('timedOut')
+          const grants = await Promise.all(holdings.map((holding) => granted(holding, effort, late)))
+          return resultOf(await applyMtu(grants, place, effort.log), call)
         } catch (error) {
           for (const holding of holdings) this.#giveBack(holding)
           throw error
@@ -294,119 +271,10 @@ export class Keeper implements LeaseKeeper {
     }
   }
 
-  /** A lease of an earlier ADD that the same interface has still. */
-  #isStillGood(
-    { what: { where }, binding }: Holding,
-    exact: Whereabouts,
-    versions: readonly (4 | 6)[],
-  ): boolean {
-    return (
-      binding.grant !== null &&
-      versions.includes(binding.version) &&
-      where.netnsId === exact.netnsId &&
-      where.index === exact.index &&
-      where.mac === exact.mac
-    )
-  }
-
   #giveBack(holding: Holding): void {
     if (holding.binding.grant) this.#count('released')
     holding.binding.release()
     this.#letGo(holding)
-  }
-
-  async #bringUp({ netns, connection, link: found }: OpenPlace, deadline: number, signal: AbortSignal) {
-    if (!found.up) await connection.run(link.set(found.index, { up: true }))
-    const timeout = Math.min(CARRIER_TIMEOUT, Math.max(1, deadline - this.time.now()))
-    try {
-      await waitForLink(
-        { netns, connection },
-        found.index,
-        (now) => now === undefined || (now.up && now.carrier !== false),
-        { timeout, signal },
-      )
-    } catch (error) {
-      if (!(error instanceof TimeoutError)) throw error
-      this.#options.log.warn(`DHCP: ${found.name} has no carrier`)
-    }
-  }
-
-  /** Waits until there is an address. @throws CniError code 11 where there is none in time */
-  async #granted(holding: Holding, deadline: number, signal: AbortSignal): Promise<Grant> {
-    const { binding, told } = holding
-    if (binding.grant) return binding.grant
-    const seconds = Math.round((deadline - this.time.now()) / 1000)
-    await new Promise<void>((resolve, reject) => {
-      const end = (settle: () => void) => {
-        timer.cancel()
-        signal.removeEventListener('abort', abort)
-        told.delete(tell)
-        settle()
-      }
-      const tell = (why?: Error) => end(() => (why ? reject(why) : resolve()))
-      const abort = () =>
-        end(() =>
-          reject(failed(codes.tryAgainLater, NO_LEASE, `stopped: ${(signal.reason as Error).message}`)),
-        )
-      const timer = this.time.after(deadline - this.time.now(), () => {
-        this.#count('timedOut')
-        end(() => reject(this.#silence(holding, seconds)))
-      })
-      told.add(tell)
-      signal.addEventListener('abort', abort, { once: true })
-      if (signal.aborted) abort()
-      else
-        try {
-          binding.start()
-        } catch (error) {
-          end(() => reject(error))
-        }
-    })
-    const { grant } = holding.binding
-    if (!grant) throw failed(codes.tryAgainLater, NO_LEASE, 'the lease was lost at once')
-    return grant
-  }
-
-  #silence({ binding, what: { id } }: Holding, seconds: number): CniError {
-    const { heard, version } = binding
-    const what = version === 4 ? 'DHCP server' : 'DHCPv6 server'
-    return failed(
-      codes.tryAgainLater,
-      NO_LEASE,
-      heard === ''
-        ? `no ${what} answered on ${id.ifName} within ${seconds} s: look whether there is one on its network, and whether it lets this client through`
-        : `no lease on ${id.ifName} within ${seconds} s; the last that was heard: ${heard}`,
-    )
-  }
-
-  /** What was granted, and what the network says of the interface: its MTU is set here, because IPAM results can't ask for it. */
-  async #toResult(
-    grants: readonly Grant[],
-    { connection, link: found }: OpenPlace,
-    call: LeaseCall,
-  ): Promise<Result> {
-    const mtu = grants.find((grant) => grant.mtu !== undefined)?.mtu
-    if (mtu === undefined || mtu === found.mtu || (await this.#setMtu(connection, found.index, mtu)))
-      return resultOf(grants, call)
-    return resultOf(
-      grants.map((grant) => ({ ...grant, mtu: undefined })),
-      call,
-    )
-  }
-
-  /** @returns whether the interface has it now */
-  async #setMtu(connection: OpenPlace['connection'], index: number, mtu: number): Promise<boolean> {
-    try {
-      await connection.run(link.set(index, { mtu }))
-      return true
-    } catch (error) {
-      // More than its master can: the network's wish is not to cost the lease.
-      if (!isErrno(error, 'EINVAL', 'EOPNOTSUPP')) throw error
-      this.#options.log.warn(
-        `DHCP: the MTU ${mtu} that the network says can not be set: ${(error as Error).message}`,
-      )
-      return false
-    }
   }
 
   async check(call: LeaseCall): Promise<Result> {
@@ -432,7 +300,7 @@ export class Keeper implements LeaseKeeper {
     const network = String(call.conf.name)
     const name = nameOf(network, call)
     this.#adding.get(name)?.abort(new Error('the attachment is deleted'))
-    await this.#inTurn(name, async () => {
+    await this.#turns.take(name, async () => {
       for (const holding of [...(this.#held.get(name)?.values() ?? [])]) {
         this.#giveBack(holding)
         await holding.binding.settled()
@@ -447,7 +315,7 @@ export class Keeper implements LeaseKeeper {
     for (const [name, own] of [...this.#held]) {
       const [first] = own.values()
       if (!first || first.what.id.network !== network || keep.has(name)) continue
-      await this.#inTurn(name, async () => {
+      await this.#turns.take(name, async () => {
         for (const holding of [...own.values()]) this.#giveBack(holding)
       })
       if (breather.due) await breather.rest()
@@ -467,39 +335,6 @@ export class Keeper implements LeaseKeeper {
   async list(): Promise<readonly KeptLease[]> {
     await this.#ready
     const shift = Date.now() - this.time.now()
-    const epoch = (moment: number | null | undefined) =>
-      moment === null || moment === undefined ? undefined : moment + shift
-    return [...this.#held.values()].flatMap((own) =>
-      [...own.values()].map(({ what: { id, netns }, binding }) => ({
-        ...id,
-        netns,
-        version: binding.version,
-        state: binding.state,
-        address: binding.grant?.ips[0]?.address,
-        server: binding.server,
-        renewAt: epoch(binding.times?.renewAt),
-        rebindAt: epoch(binding.times?.rebindAt),
-        expiresAt: epoch(binding.times?.expiresAt),
-      })),
-    )
-  }
-}
-
-/** One result of all protocols; of lists that both have, IPv4's come first. */
-const resultOf = (grants: readonly Grant[], { ifName, netns }: LeaseCall): Result => {
-  const mtu = grants.find((grant) => grant.mtu !== undefined)?.mtu
-  const all = <T>(pick: (grant: Grant) => readonly T[] | undefined): T[] | undefined => {
-    const list = [...new Set(grants.flatMap((grant) => pick(grant) ?? []))]
-    return list.length > 0 ? list : undefined
-  }
-  return {
-    ...(mtu === undefined ? {} : { interfaces: [{ name: ifName, mtu, sandbox: netns }] }),
-    ips: grants.flatMap(({ ips }) => ips),
-    routes: grants.flatMap(({ routes }) => routes),
-    dns: {
-      nameservers: all(({ dns }) => dns.nameservers),
-      domain: grants.find(({ dns }) => dns.domain)?.dns.domain,
-      search: all(({ dns }) => dns.search),
-    },
+    return [...this.#held.values()].flatMap((own) => [...own.values()].map((holding) => holding.kept(shift)))
   }
 }

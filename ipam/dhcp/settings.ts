@@ -64,7 +64,12 @@ const argumentsOf = (args: string): ReadonlyMap<string, string> =>
 const requestOf = ({ ipam: { request } }: DhcpConf): number[] => {
   const own = request.flatMap(({ option }) => (option === undefined ? [] : [codeOf(option)]))
   const all = request.some(({ skipDefault }) => skipDefault) ? own : [...own, ...usual]
-  return [...new Set(all.length > 0 ? all : usual)]
+  const codes = [...new Set(all.length > 0 ? all : usual)]
+  // RFC 3442: ahead of all other routes.
+  const { classlessRoutes } = optionCodes
+  return codes.includes(classlessRoutes)
+    ? [classlessRoutes, ...codes.filter((code) => code !== classlessRoutes)]
+    : codes
 }
 
 /** @throws CniError code 7 where an argument is too long, or is to be a host name and is none */
@@ -77,8 +82,7 @@ const provideOf = ({ ipam }: DhcpConf, args: ReadonlyMap<string, string>): Map<n
     for (const [code, value] of write({ hostName })) provided.set(code, value)
   }
   for (const { option, value, fromArg } of ipam.provide) {
-    // The Go plugin sends the argument where there is one, else the value.
-    const text = (fromArg === '' ? undefined : args.get(fromArg)) ?? value
+    const text = (fromArg === '' ? '' : args.get(fromArg)) || value
     if (text === '') continue
     const bytes = new TextEncoder().encode(text)
     if (bytes.length > 255)
