@@ -142,7 +142,8 @@ test('SIGKILL at every system call of an ADD that changes anything', { timeout: 
     if (killed) met++
     else await daemon.kill()
     if (added.error) {
-      expect(added.error, where).toMatchObject({ code: 11 })
+      // It went away; or before it had said what it is.
+      expect([11, 50], where).toContain(added.error.code)
       expect(await ipv4Of(container), where).toBeNull()
     }
     const restart = round % 2 === 0
