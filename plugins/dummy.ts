@@ -1,6 +1,7 @@
 /** `dummy`: an interface that leads nowhere, for addresses that the container is to have. */
 import * as z from 'zod/mini'
 import { invalidConfig } from '../cni/error.ts'
+import type { Context } from '../cni/plugin.ts'
 import { commonConf } from '../cni/schema.ts'
 import { apply } from '../cni/undo.ts'
 import { link } from '../netlink/index.ts'
@@ -15,19 +16,22 @@ export const dummyConf = z.object({ ...commonConf })
 /** What the kernel gives it, as all of Ethernet's kind. */
 const MTU = 1500
 
+/** @throws CniError code 7 */
+const requireIpam = ({ ipam }: Context<unknown>): void => {
+  if (!ipam)
+    throw invalidConfig(
+      'dummy interface requires an IPAM configuration',
+      'without addresses it would be of no use: name an IPAM plugin in ipam.type',
+    )
+}
+
 /** The dummy plugin. */
 export const dummy = defineContainerLink({
   type: 'dummy',
   conf: dummyConf,
   // Nobody else is there to be asked.
   shared: () => false,
-  async plan({ ipam }) {
-    if (!ipam)
-      throw invalidConfig(
-        'dummy interface requires an IPAM configuration',
-        'without addresses it would be of no use: name an IPAM plugin in ipam.type',
-      )
-  },
+  plan: async (attachment) => requireIpam(attachment),
   async make(attachment) {
     const { container, undo, ifName } = attachment
     const index = await freeIndex(container)
@@ -41,7 +45,10 @@ export const dummy = defineContainerLink({
     } catch (error) {
       throw explainLink(explainClaim(error, 'dummy', ifName, index), 'dummy', null)
     }
-    return { index, name: ifName, mac, mtu: MTU, claimed: true }
+    return { index, mac, mtu: MTU }
   },
-  status: () => checkKind('dummy'),
+  async status(context) {
+    requireIpam(context)
+    await checkKind('dummy')
+  },
 })

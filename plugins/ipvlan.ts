@@ -1,8 +1,8 @@
 /** `ipvlan`: an interface with addresses of its own, but the master's MAC. */
 import * as z from 'zod/mini'
 import { invalidConfig } from '../cni/error.ts'
-import type { Attachment } from '../cni/plugin.ts'
-import { commonConf, flag, int, rule, text } from '../cni/schema.ts'
+import type { Attachment, Context } from '../cni/plugin.ts'
+import { commonConf, flag, rule, text } from '../cni/schema.ts'
 import type { Result } from '../cni/types.ts'
 import type { Link } from '../netlink/index.ts'
 import { checkFacts } from './shared/check.ts'
@@ -14,6 +14,7 @@ import {
   explainLink,
   findMaster,
   lowerMtu,
+  lowerMtuKey,
   type Reasons,
 } from './shared/lower.ts'
 
@@ -42,7 +43,7 @@ export const ipvlanConf = z.object({
   /** Which of the master's ipvlans reach each other. `bridge`: all. Go has no such key. */
   flag: oneOf('flag', flags),
   /** 0: the master's. */
-  mtu: z._default(int, 0),
+  mtu: lowerMtuKey,
   /** The master is an interface of the container. */
   linkInContainer: flag,
 })
@@ -54,6 +55,10 @@ const flagOf = (value: string) => flags.find((one) => one === value) ?? 'bridge'
 /** Addresses of an earlier plugin of the chain, where there is no IPAM of this one's own. */
 const fromChain = ({ ipam, prevResult }: Own): Result | null =>
   !ipam && prevResult?.ips?.length ? prevResult : null
+
+/** In the l3 modes the host routes, and so fragments. @throws CniError code 7 */
+const mtuOf = ({ mode, mtu }: Own['conf'], master: Link): number =>
+  modeOf(mode) === 'l2' ? lowerMtu(mtu, master) : mtu || master.mtu
 
 /** The name of the master; empty: that of the default route. @throws CniError */
 const masterName = ({ conf, prevResult }: Own): string => {
@@ -67,14 +72,18 @@ const masterName = ({ conf, prevResult }: Own): string => {
 }
 
 /** In the l3 modes the interface neither asks nor answers by ARP, and no broadcast passes. @throws CniError */
-const checkL3 = (attachment: Own, mode: string): void => {
-  const { ipam } = attachment
-  if (ipam?.type === 'dhcp')
+const refuseDhcp = ({ ipam }: Context<unknown>, mode: string): void => {
+  if (mode !== 'l2' && ipam?.type === 'dhcp')
     throw invalidConfig(
       `IPAM plugin "dhcp" can not work in ipvlan mode ${mode}`,
       'no broadcast passes there: use mode l2, or host-local or static',
     )
-  if (!ipam && !fromChain(attachment))
+}
+
+/** @throws CniError */
+const checkIpam = (attachment: Own, mode: string): void => {
+  refuseDhcp(attachment, mode)
+  if (mode !== 'l2' && !attachment.ipam && !fromChain(attachment))
     throw invalidConfig(
       `ipvlan mode ${mode} requires an IPAM configuration`,
       'the host finds such a container by its addresses only; without ipam only mode l2 works',
@@ -93,6 +102,7 @@ const newest = 'all ipvlan interfaces of a master have the mode and the flag of 
 /** The ipvlan plugin. */
 export const ipvlan = defineContainerLink({
   type: 'ipvlan',
+  ownMac: false,
   conf: ipvlanConf,
   // In the l3 modes the interface is NOARP: nobody is to be asked, nor told.
   shared: ({ mode }) => modeOf(mode) === 'l2',
@@ -100,13 +110,11 @@ export const ipvlan = defineContainerLink({
   async plan(attachment) {
     const { conf } = attachment
     const mode = modeOf(conf.mode)
-    if (conf.mtu < 0) throw invalidConfig(`invalid MTU ${conf.mtu}, must be [0, master MTU]`)
     // Read now: what is wrong with IPAM is to be refused here, too.
     void attachment.ipam
-    if (mode !== 'l2') checkL3(attachment, mode)
+    checkIpam(attachment, mode)
     const master = await findMaster(attachment, masterName(attachment))
-    // In the l3 modes the host routes, and so fragments.
-    return { mode, master, mtu: mode === 'l2' ? lowerMtu(conf.mtu, master) : conf.mtu || master.mtu }
+    return { mode, master, mtu: mtuOf(conf, master) }
   },
   make(attachment, { mode, master, mtu }) {
     const own = flagOf(attachment.conf.flag)
@@ -124,9 +132,12 @@ export const ipvlan = defineContainerLink({
     checkFacts(found, [
       ['mode', mode, modeOf(conf.mode), newest],
       ['flag', own, flagOf(conf.flag), newest],
-      ['MTU', found.mtu, conf.mtu || undefined],
     ])
     await checkMaster(attachment, found)
   },
-  status: (context) => checkLower(context, 'ipvlan', true),
+  async status(context) {
+    refuseDhcp(context, modeOf(context.conf.mode))
+    const master = await checkLower(context, 'ipvlan', true)
+    if (master) mtuOf(context.conf, master)
+  },
 })

@@ -1,7 +1,7 @@
 /** `macvlan`: an interface of its own MAC on the master's segment. */
 import * as z from 'zod/mini'
 import { invalidConfig } from '../cni/error.ts'
-import { commonConf, flag, int, mac, rule, text, uint32 } from '../cni/schema.ts'
+import { commonConf, flag, mac, rule, text, uint32 } from '../cni/schema.ts'
 import type { Link } from '../netlink/index.ts'
 import { checkFacts, type Fact } from './shared/check.ts'
 import { defineContainerLink } from './shared/container-link.ts'
@@ -13,6 +13,7 @@ import {
   explainLink,
   findMaster,
   lowerMtu,
+  lowerMtuKey,
   type Reasons,
 } from './shared/lower.ts'
 import { macOf } from './shared/mac.ts'
@@ -37,7 +38,7 @@ export const macvlanConf = z.object({
     'bridge',
   ),
   /** 0: the master's. */
-  mtu: z._default(int, 0),
+  mtu: lowerMtuKey,
   mac: z.optional(mac),
   /** The master is an interface of the container. */
   linkInContainer: flag,
@@ -69,6 +70,16 @@ const upReasons = ({ name }: Link): Reasons => ({
 /** Of anything that looks like Ethernet; ETH_MIN_MTU, linux/if_ether.h. */
 const MIN_MTU = 68
 
+/** @throws CniError code 7 */
+const mtuOf = ({ mtu: wanted }: z.infer<typeof macvlanConf>, master: Link): number => {
+  const mtu = lowerMtu(wanted, master)
+  if (mtu >= MIN_MTU) return mtu
+  throw invalidConfig(
+    `invalid MTU ${mtu}, must be [0, master MTU(${master.mtu})]`,
+    `the kernel wants ${MIN_MTU} at least; 0 means the master's`,
+  )
+}
+
 /** The macvlan plugin. */
 export const macvlan = defineContainerLink({
   type: 'macvlan',
@@ -76,17 +87,10 @@ export const macvlan = defineContainerLink({
   async plan(attachment) {
     const { conf } = attachment
     const mac = macOf(attachment)
-    if (conf.mtu < 0) throw invalidConfig(`invalid MTU ${conf.mtu}, must be [0, master MTU]`)
     // Read now: what is wrong with IPAM is to be refused here, too.
     void attachment.ipam
     const master = await findMaster(attachment)
-    const mtu = lowerMtu(conf.mtu, master)
-    if (mtu < MIN_MTU)
-      throw invalidConfig(
-        `invalid MTU ${mtu}, must be [0, master MTU(${master.mtu})]`,
-        `the kernel wants ${MIN_MTU} at least; 0 means the master's`,
-      )
-    return { mac, master, mtu }
+    return { mac, master, mtu: mtuOf(conf, master) }
   },
   make(attachment, { mac, master, mtu }) {
     const { conf } = attachment
@@ -108,10 +112,12 @@ export const macvlan = defineContainerLink({
     const facts: readonly Fact[] = [
       ['mode', data?.mode, modeOf(conf.mode)],
       ['bcqueuelen', data?.bcQueueLen, conf.bcqueuelen || undefined],
-      ['MTU', found.mtu, conf.mtu || undefined],
     ]
     checkFacts(found, facts)
     await checkMaster(attachment, found)
   },
-  status: (context) => checkLower(context, 'macvlan'),
+  async status(context) {
+    const master = await checkLower(context, 'macvlan')
+    if (master) mtuOf(context.conf, master)
+  },
 })

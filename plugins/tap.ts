@@ -45,6 +45,15 @@ const TRIES = 10
 const NOBODY = 0xffff_ffff
 
 /** @throws CniError code 7 */
+const checkConf = ({ mtu, owner, group, selinuxContext }: TapConf): void => {
+  if (mtu !== 0 && (mtu < MIN_MTU || mtu > MAX_MTU))
+    throw invalidConfig(`invalid MTU ${mtu}, must be 0 or [${MIN_MTU}, ${MAX_MTU}]`)
+  for (const [key, id] of Object.entries({ owner, group }))
+    if (id === NOBODY) throw invalidConfig(`invalid ${key} ${NOBODY}: leave it out for none`)
+  checkLabel(selinuxContext)
+}
+
+/** @throws CniError code 7 */
 const findBridge = async ({ conf, container }: Attachment<TapConf>): Promise<Link | undefined> => {
   const { bridge: name } = conf
   if (name === '') return undefined
@@ -108,7 +117,7 @@ const make = async (attachment: Attachment<TapConf>, { mac: wanted, bridge }: Pl
       { request: link.set(index, { address: mac, mtu, master: bridge?.index }) },
     ])
     tap.keep()
-    return { index, name: ifName, mac, mtu, claimed: true, carrier: false }
+    return { index, mac, mtu, carrier: false }
   } finally {
     tap.close()
   }
@@ -125,7 +134,6 @@ const check = async (attachment: Attachment<TapConf>, found: Link): Promise<void
     ['multi queue', data?.multiQueue, conf.multiQueue],
     ['owner', data?.owner, conf.owner],
     ['group', data?.group, conf.group],
-    ['MTU', found.mtu, conf.mtu || undefined],
     ['bridge', found.master, bridge?.index],
   ]
   checkFacts(found, facts)
@@ -141,11 +149,7 @@ export const tap = defineContainerLink({
   async plan(attachment): Promise<Plan> {
     const { conf } = attachment
     const mac = macOf(attachment)
-    if (conf.mtu !== 0 && (conf.mtu < MIN_MTU || conf.mtu > MAX_MTU))
-      throw invalidConfig(`invalid MTU ${conf.mtu}, must be 0 or [${MIN_MTU}, ${MAX_MTU}]`)
-    for (const key of ['owner', 'group'] as const)
-      if (conf[key] === NOBODY) throw invalidConfig(`invalid ${key} ${NOBODY}: leave it out for none`)
-    checkLabel(conf.selinuxContext)
+    checkConf(conf)
     // Read now: what is wrong with IPAM is to be refused here, too.
     void attachment.ipam
     return { mac, bridge: await findBridge(attachment) }
@@ -154,7 +158,7 @@ export const tap = defineContainerLink({
   check,
   async status({ conf }) {
     try {
-      checkLabel(conf.selinuxContext)
+      checkConf(conf)
       using netns = Netns.create()
       tun.createTap(netns, { name: 'probe' }).close()
     } catch (error) {

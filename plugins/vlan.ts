@@ -1,6 +1,5 @@
 /** `vlan`: one VLAN of an interface, for one container. */
 import * as z from 'zod/mini'
-import { invalidConfig } from '../cni/error.ts'
 import { commonConf, flag, int, rule, text } from '../cni/schema.ts'
 import type { Link } from '../netlink/index.ts'
 import { checkFacts } from './shared/check.ts'
@@ -12,6 +11,7 @@ import {
   explainLink,
   findMaster,
   lowerMtu,
+  lowerMtuKey,
   type Reasons,
 } from './shared/lower.ts'
 import { macOf } from './shared/mac.ts'
@@ -57,7 +57,7 @@ export const vlanConf = z.object({
     '802.1Q',
   ),
   /** 0: the master's. */
-  mtu: z._default(int, 0),
+  mtu: lowerMtuKey,
   /** The master is an interface of the container. */
   linkInContainer: flag,
 })
@@ -77,11 +77,12 @@ const reasons = ({ name }: Link, id: number): Reasons => ({
 /** The vlan plugin. */
 export const vlan = defineContainerLink({
   type: 'vlan',
+  // Unless one is asked for.
+  ownMac: false,
   conf: vlanConf,
   async plan(attachment) {
     const { conf } = attachment
     const mac = macOf(attachment, true)
-    if (conf.mtu < 0) throw invalidConfig(`invalid MTU ${conf.mtu}, must be [0, master MTU]`)
     // Read now: what is wrong with IPAM is to be refused here, too.
     void attachment.ipam
     const master = carrierOf(await findMaster(attachment))
@@ -99,10 +100,12 @@ export const vlan = defineContainerLink({
     checkFacts(found, [
       ['VLAN', id, conf.vlanId],
       ['protocol', protocol, protocolOf(conf.protocol)],
-      ['MTU', found.mtu, conf.mtu || undefined],
       ['MAC', found.address, macOf(attachment, true) || undefined],
     ])
     await checkMaster(attachment, found)
   },
-  status: (context) => checkLower(context, 'vlan'),
+  async status(context) {
+    const master = await checkLower(context, 'vlan')
+    if (master) lowerMtu(context.conf.mtu, carrierOf(master))
+  },
 })

@@ -27,8 +27,6 @@ export interface Configuration {
   /** Index and name of the interface in the container. */
   readonly index: number
   readonly name: string
-  /** What it is to be called, where that is not its name yet. */
-  readonly rename?: string | undefined
   readonly ips: readonly IpConfig[]
   readonly routes: readonly Route[]
   /** Whether IPv6 addresses are to be probed before use. */
@@ -108,7 +106,6 @@ const toStep = (index: number, wanted: InstalledRoute): Step => ({
  */
 const configureSteps = ({
   index,
-  rename,
   ips,
   routes,
   dad,
@@ -118,7 +115,6 @@ const configureSteps = ({
 }: Configuration): Step[] => {
   const steps = (requests: readonly Request<void>[]): Step[] => requests.map((request) => ({ request }))
   return [
-    ...steps(rename === undefined ? [] : [link.set(index, { name: rename })]),
     ...steps(arpNotify ? [link.set(index, { afSpec: { inet: { conf: { arpNotify: 1 } } } })] : []),
     ...steps(
       ips.map(({ address: own }) =>
@@ -187,7 +183,7 @@ const waitForDad = async (attachment: Attachment<unknown>, index: number): Promi
 }
 
 /**
- * Gives the container's interface its name, addresses and routes, and brings it up.
+ * Gives the container's interface its addresses and routes, and brings it up.
  * @throws CniError, NetlinkError, TimeoutError
  */
 export const configureLink = async (attachment: Attachment<unknown>, setup: Configuration): Promise<void> => {

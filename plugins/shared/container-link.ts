@@ -11,6 +11,7 @@ import { type Connection, isErrno, type Link, link, NetlinkError, sameMac } from
 import { assign, assignedMtu } from './assign.ts'
 import {
   checkConfiguration,
+  checkFacts,
   checkFailed,
   checkLink,
   containerInterface,
@@ -24,27 +25,26 @@ import { aliasPrefix, draw, ownerAlias } from './identity.ts'
 import { interfaceEntry } from './result.ts'
 import { deleteLink } from './veth.ts'
 
-/** A link that was made in the container; it is down. Its inverse is on the undo stack. */
+/** A link that was made in the container, and is the attachment's ({@link claim}). It is down. Its inverse is on the undo stack. */
 export interface Made {
   readonly index: number
-  /** Its name now; it gets CNI_IFNAME's with its addresses. */
-  readonly name: string
   readonly mac: string
   readonly mtu: number
-  /** It has its name and its alias already: {@link claim}. */
-  readonly claimed?: boolean | undefined
   /** False where its lower interface passes nothing now: duplicates of IPv6 addresses can't be looked for yet. */
   readonly carrier?: boolean | undefined
 }
 
-interface WithDns {
+interface Common {
   readonly dns?: Dns | undefined
+  readonly mtu?: number | undefined
 }
 
-export interface ContainerLinkPlugin<S extends z.core.$ZodType<WithDns>, P> {
+export interface ContainerLinkPlugin<S extends z.core.$ZodType<Common>, P> {
   readonly type: string
   /** IFLA_INFO_KIND of the link. Default: the plugin's type. */
   readonly kind?: string | undefined
+  /** Whether its links have MACs of their own, and not their master's, which all of them share. Default true. */
+  readonly ownMac?: boolean | undefined
   readonly conf: S
   /** Whether IPv6 addresses are probed before use, and announced: where others share the link. Default true. */
   readonly shared?: ((conf: z.infer<S>) => boolean) | undefined
@@ -60,12 +60,6 @@ export interface ContainerLinkPlugin<S extends z.core.$ZodType<WithDns>, P> {
   check?: ((attachment: Attachment<z.infer<S>>, found: Link) => Promise<void>) | undefined
   /** @throws CniError code 50 where an ADD could not work now; IPAM is asked afterwards */
   status?: ((context: Context<z.infer<S>>) => Promise<void>) | undefined
-}
-
-/** The alias of the link, by which DEL knows it. */
-const label = async (attachment: Attachment<unknown>, { index }: Made): Promise<void> => {
-  const alias = ownerAlias(attachment.network, attachment)
-  if (alias) await attachment.container.run(link.set(index, { alias }))
 }
 
 /** Of the upper half of 16 bits: the kernel's own count comes there last. */
@@ -111,29 +105,34 @@ export const explainClaim = (error: unknown, kind: string, ifName: string, index
     : error
 }
 
-/** The attachment's interface as the result has it. */
-const listedIn = ({ prevResult, ifName }: Attachment<unknown>) =>
-  prevResult?.interfaces?.find(({ name, sandbox }) => sandbox && name === ifName)
+/** The MAC of the attachment's interface as the result has it; undefined where it tells the interface from no other. */
+const listedMac = ({ prevResult, ifName }: Attachment<unknown>, ownMac: boolean): string | undefined =>
+  ownMac ? prevResult?.interfaces?.find(({ name, sandbox }) => sandbox && name === ifName)?.mac : undefined
 
 /** Why the link that has the attachment's name is not the attachment's; null where it is. */
-const foreignTo = (attachment: Attachment<unknown>, kind: string, found: Link): string | null => {
+const foreignTo = (
+  attachment: Attachment<unknown>,
+  kind: string,
+  mac: string | undefined,
+  found: Link,
+): string | null => {
   if (found.kind !== kind) return `it is no ${kind}: ${found.kind ?? 'hardware'}`
   if (found.alias?.startsWith(aliasPrefix))
     return found.alias === ownerAlias(attachment.network, attachment) ? null : `it belongs to ${found.alias}`
-  const listed = listedIn(attachment)
-  return listed?.mac && !sameMac(listed.mac, found.address)
-    ? `its MAC is ${found.address}, the result says ${listed.mac}`
-    : null
+  return mac && !sameMac(mac, found.address) ? `its MAC is ${found.address}, the result says ${mac}` : null
 }
 
 /** Links under other names that are the attachment's: renamed in the container, or never given their name. */
-const strays = async (attachment: Attachment<unknown>, kind: string): Promise<Link[]> => {
+const strays = async (
+  attachment: Attachment<unknown>,
+  kind: string,
+  mac: string | undefined,
+): Promise<Link[]> => {
   const alias = ownerAlias(attachment.network, attachment)
-  const mac = listedIn(attachment)?.mac
   return (await attachment.container.run(link.list())).filter((found) => {
     if (found.kind !== kind || found.name === attachment.ifName) return false
     // Others, the Go plugins among them, give no alias.
-    return found.alias ? found.alias === alias : mac !== undefined && sameMac(mac, found.address)
+    return found.alias ? found.alias === alias : mac && sameMac(mac, found.address)
   })
 }
 
@@ -142,22 +141,23 @@ const strays = async (attachment: Attachment<unknown>, kind: string): Promise<Li
  * attachment's stays: a DEL follows an ADD that failed because the name was taken.
  * @throws NetlinkError
  */
-export const removeLink = async (attachment: Attachment<unknown>, kind: string): Promise<void> => {
+const removeLink = async (attachment: Attachment<unknown>, kind: string, ownMac: boolean): Promise<void> => {
   const { netns, container, ifName, log } = attachment
   // With its namespace the link has gone, too.
   if (!netns) return
+  const mac = listedMac(attachment, ownMac)
   const found = await findLink(container, ifName)
-  const why = found && foreignTo(attachment, kind, found)
+  const why = found && foreignTo(attachment, kind, mac, found)
   if (found && why === null) return await deleteLink(container, found.index)
   if (why) log.warn(`${ifName} is left alone: ${why}`)
-  for (const { index } of await strays(attachment, kind)) await deleteLink(container, index)
+  for (const { index } of await strays(attachment, kind, mac)) await deleteLink(container, index)
 }
 
 /** A plugin of one link. */
-export const defineContainerLink = <S extends z.core.$ZodType<WithDns>, P>(
+export const defineContainerLink = <S extends z.core.$ZodType<Common>, P>(
   definition: ContainerLinkPlugin<S, P>,
 ) => {
-  const { type, kind = type, conf: schema } = definition
+  const { type, kind = type, ownMac = true, conf: schema } = definition
   type Own = Attachment<z.infer<S>>
 
   return definePlugin({
@@ -171,9 +171,7 @@ export const defineContainerLink = <S extends z.core.$ZodType<WithDns>, P>(
       const planned = await definition.plan(attachment)
       const elsewhere = definition.assigned?.(attachment) ?? null
       const made = await definition.make(attachment, planned)
-      if (!made.claimed) await label(attachment, made)
-      const { index, name, mac, mtu, carrier } = made
-      const rename = name === ifName ? undefined : ifName
+      const { index, mac, mtu, carrier } = made
       const assigned = elsewhere ?? (await assign(attachment))
       const told = { name: ifName, address: mac, mtu: assignedMtu(attachment, assigned) ?? mtu }
       const interfaces = [interfaceEntry(attachment, told, netnsPath)]
@@ -183,10 +181,10 @@ export const defineContainerLink = <S extends z.core.$ZodType<WithDns>, P>(
       try {
         if (assigned)
           await configureLink(attachment, {
-            ...{ index, name, rename, ips, routes },
+            ...{ index, name: ifName, ips, routes },
             ...{ dad: shared, wait: carrier, announce: shared },
           })
-        else await container.run(link.set(index, { name: rename, up: true }))
+        else await container.run(link.set(index, { up: true }))
       } catch (error) {
         throw definition.explain?.(error, planned) ?? error
       }
@@ -198,8 +196,12 @@ export const defineContainerLink = <S extends z.core.$ZodType<WithDns>, P>(
       const { container, ipam } = attachment
       const result = requirePrevResult(attachment)
       const { entry, index } = containerInterface(result, attachment)
-      const found = await checkLink(container, entry, kind)
+      // Plugins behind this one may change the MTU, and it follows the master's down.
+      const found = await checkLink(container, { ...entry, mtu: undefined }, kind)
       if (!found.up) throw checkFailed(`interface ${found.name} is down`)
+      const { mtu } = attachment.conf
+      // A DHCP server may have asked for another one.
+      if (mtu && ipam?.type !== 'dhcp') checkFacts(found, [['MTU', found.mtu, mtu]])
       await definition.check?.(attachment, found)
       await ipam?.check()
       await checkConfiguration(container, found, result, index)
@@ -209,7 +211,7 @@ export const defineContainerLink = <S extends z.core.$ZodType<WithDns>, P>(
     async del(attachment: Own): Promise<void> {
       const failures = new Failures()
       await failures.attempt(() => attachment.ipam?.del())
-      await failures.attempt(() => removeLink(attachment, kind))
+      await failures.attempt(() => removeLink(attachment, kind, ownMac))
       failures.raise()
     },
 

@@ -1,6 +1,8 @@
 /** Links that need a lower interface, their master: macvlan, ipvlan, vlan. */
+import * as z from 'zod/mini'
 import { CniError, codes, invalidConfig } from '../../cni/error.ts'
 import type { Attachment, Context } from '../../cni/plugin.ts'
+import { int, rule } from '../../cni/schema.ts'
 import { apply } from '../../cni/undo.ts'
 import {
   type Connection,
@@ -23,6 +25,17 @@ export interface LowerConf {
   readonly master: string
   readonly linkInContainer: boolean
 }
+
+/** `mtu`, in bytes; 0: the master's. */
+export const lowerMtuKey = z._default(
+  int.check(
+    rule(
+      (value) => value >= 0,
+      (value) => `invalid MTU ${value}, must be [0, master MTU]`,
+    ),
+  ),
+  0,
+)
 
 const place = ({ host, container }: Attachment<unknown>, inContainer: boolean): Connection =>
   inContainer ? container : host
@@ -185,7 +198,7 @@ export const addLower = async (
         ...claim(attachment, index),
         ...(mac && inheritsMac ? [{ request: link.set(index, { address: mac }) }] : []),
       ])
-      return { index, name: ifName, mac: mac || master.address, mtu, claimed: true, carrier }
+      return { index, mac: mac || master.address, mtu, carrier }
     } catch (error) {
       const op = error instanceof NetlinkError ? error.op : undefined
       // Somebody else gave the host's namespace an identifier, or took this one or the number.
@@ -224,17 +237,18 @@ export const checkKind = async (kind: string): Promise<void> => {
 
 /**
  * @param chained whether an earlier plugin of the chain may name the master, so that there need be no default route
+ * @returns the master; null where it can't be known without a container
  * @throws CniError code 50 where the kernel can't make such links, or the master is missing, down or without a carrier
  */
 export const checkLower = async (
   { conf, host }: Context<LowerConf>,
   kind: string,
   chained = false,
-): Promise<void> => {
+): Promise<Link | null> => {
   await checkKind(kind)
   // One in a container can only be looked for with the container.
-  if (conf.linkInContainer) return
-  if (chained && conf.master === '' && (await defaultInterface(host)) === undefined) return
+  if (conf.linkInContainer) return null
+  if (chained && conf.master === '' && (await defaultInterface(host)) === undefined) return null
   let master: Link
   try {
     master = await lookUpMaster(host, conf.master)
@@ -250,4 +264,5 @@ export const checkLower = async (
   if (!master.up) throw notAvailable(`master ${master.name} is down`, `ip link set ${master.name} up`)
   if (master.carrier === false)
     throw notAvailable(`master ${master.name} has no carrier`, 'look at its cable, or at its peer')
+  return master
 }

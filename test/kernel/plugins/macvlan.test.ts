@@ -335,7 +335,6 @@ describe('CHECK', () => {
     ['of another mode', ['link', 'set', 'eth0', 'type', 'macvlan', 'mode', 'private'], /mode private/],
     ['without its address', ['address', 'del', '10.9.0.11/24', 'dev', 'eth0'], /10\.9\.0\.11\/24 is not on/],
     ['without its route', ['route', 'del', 'default'], /route 0\.0\.0\.0\/0 via 10\.9\.0\.1/],
-    ['of another MTU', ['link', 'set', 'eth0', 'mtu', '1300'], /MTU 1300/],
     ['of another MAC', ['link', 'set', 'eth0', 'address', '02:00:00:00:00:ff'], /MAC 02:00:00:00:00:ff/],
   ])('an interface that is %s', async (_title, change, msg) => {
     const it = await wired()
@@ -346,6 +345,17 @@ describe('CHECK', () => {
     const error = await errorOf(it.node.check(on('10.9.0.11/24'), call))
     expect(error.msg).toMatch(msg)
     expect(error.code).toBe(999)
+  })
+
+  test('another MTU than the configuration says; where it says none, a plugin behind may have set it', async () => {
+    const it = await wired()
+    const { container, result } = await attach(it, 'one', '10.9.0.11/24')
+    const call = { container, containerId: 'one', prevResult: result }
+    await container.ip('link', 'set', 'eth0', 'mtu', '1300')
+    expect(result.interfaces?.[0]?.mtu).toBe(1500)
+    await it.node.check(on('10.9.0.11/24'), call)
+    const error = await errorOf(it.node.check(on('10.9.0.11/24', { mtu: 1400 }), call))
+    expect(error.msg).toBe('interface eth0 has MTU 1300, the configuration says 1400')
   })
 
   test('another kind, another master, no result', async () => {
@@ -431,6 +441,8 @@ test('STATUS', async () => {
   expect(await answer({ master: 'eth9' })).toBe('50 failed to lookup master "eth9": Link not found')
   expect(await answer({ master: '' })).toBe('50 no default route interface found')
   expect(await answer({ master: 'lo' })).toBe('50 master lo can carry no macvlan')
+  expect(await answer({ mtu: 1501 })).toBe('7 invalid MTU 1501, must be [0, master MTU(1500)]')
+  expect(await answer({ mtu: 67 })).toBe('7 invalid MTU 67, must be [0, master MTU(1500)]')
   await it.outside.ip('link', 'set', 'wire0', 'down')
   expect(await answer()).toBe('50 master eth1 has no carrier')
   await host.ip('link', 'set', 'eth1', 'down')

@@ -256,6 +256,10 @@ test('STATUS', async () => {
     code: 50,
     msg: expect.stringContaining('does not run SELinux'),
   })
+  expect(await errorOf(it.call('STATUS', tapConf({ mtu: 67 })))).toMatchObject({
+    code: 50,
+    msg: 'invalid MTU 67, must be 0 or [68, 65521]',
+  })
 })
 
 test('an SELinux label is taken on, or refused, by the child that makes the device', async () => {

@@ -139,6 +139,8 @@ test('what goes wrong is said in words, and nothing is left of it', async () => 
   expect(await refused({})).toContain('VLAN 100 of eth1 is in use')
   await node.host.ip('link', 'del', 'eth1.100')
   await node.call('STATUS', on(100, '10.7.0.11/24'))
+  const large = await errorOf(node.call('STATUS', on(100, '10.7.0.11/24', { mtu: 9000 })))
+  expect(large).toMatchObject({ code: 7, msg: 'invalid MTU 9000, must be [0, master MTU(1500)]' })
   await node.host.ip('link', 'set', 'eth1', 'down')
   expect(await refused({})).toContain('eth1 is down: ip link set eth1 up')
   const down = await errorOf(node.call('STATUS', on(100, '10.7.0.11/24')))

@@ -8,14 +8,17 @@ import type { JsonObject, Result } from '../../../cni/types.ts'
 import { UndoStack } from '../../../cni/undo.ts'
 import { linkLayout } from '../../../netlink/link/layout.ts'
 import { nsidLayout } from '../../../netlink/nsid.ts'
+import { NLM_F } from '../../../netlink/request.ts'
 import { plugins, vlan } from '../../../plugins/index.ts'
 import { type FakeHandler, FakeKernel, fakeObject } from '../../support/fake-kernel.ts'
 
 const RTM_NEWLINK = 16
+const RTM_DELLINK = 17
 const RTM_GETLINK = 18
 const RTM_NEWNSID = 88
 const RTM_GETNSID = 90
 const ENODEV = 19
+const EOPNOTSUPP = 95
 const ARPHRD_ETHER = 1
 
 const eth1: FakeHandler = () => ({
@@ -106,11 +109,44 @@ describe('refused before anything is touched', () => {
     expect(await refusal(type, conf, more)).toEqual({ code: 7, msg })
   })
 
+  test.each<[string, JsonObject, string, Partial<Attachment<unknown>>?]>([
+    ['ipvlan', { mode: 'l3' }, 'IPAM plugin "dhcp" can not work in ipvlan mode l3', { ipam: ipam('dhcp') }],
+    ['dummy', {}, 'dummy interface requires an IPAM configuration'],
+  ])('by STATUS, too: %s %j: %s', async (type, conf, msg, more) => {
+    const { plugin, attachment } = attach(type, conf, more)
+    await expect(plugin.status!(attachment)).rejects.toMatchObject({ code: 7, msg })
+  })
+
   test('a missing master of vlan is said in the same words, and does not matter to DEL', () => {
     expect(() => parseConf(vlan.conf, { name: 'net' }, 'vlan')).toThrow('"master" field is required')
     expect(parseConfLenient(vlan.conf, { name: 'net', vlanId: 9999 }).conf).toMatchObject({
       master: '',
       vlanId: 0,
+    })
+  })
+})
+
+describe('a kernel without such links', () => {
+  test.each([
+    ['ipvlan', {}, /modprobe ipvlan/],
+    ['macvlan', {}, /modprobe macvlan/],
+    ['vlan', {}, /modprobe 8021q/],
+    ['dummy', {}, /modprobe dummy/],
+  ] as const)('%s: names the module', async (type, conf, details) => {
+    const container = new FakeKernel({
+      [RTM_GETLINK]: () => ({ errno: ENODEV }),
+      [RTM_NEWLINK]: () => ({ errno: EOPNOTSUPP, message: 'Unknown device type' }),
+      [RTM_GETNSID]: () => ({ objects: [fakeObject(RTM_NEWNSID, nsidLayout, { family: 0 }, { nsid: 0 })] }),
+    })
+    const assigns = { type: 'x', add: () => Promise.resolve({ ips: [{ address: '10.0.0.2/24' }] }) }
+    const { plugin, attachment } = attach(type, conf, {
+      container: container.connect(),
+      ipam: assigns as unknown as Attachment<unknown>['ipam'],
+    })
+    await expect(plugin.add(attachment)).rejects.toMatchObject({
+      code: 999,
+      msg: expect.stringContaining('Unknown device type'),
+      details: expect.stringMatching(details),
     })
   })
 })
@@ -158,5 +194,41 @@ describe('asked of the kernel', () => {
     })
     expect(linkinfo?.own).toMatchObject({ kind: 'vlan', data })
     expect({ mtu, address }).toEqual({ mtu: 1400, address: '02:00:00:00:00:07' })
+  })
+})
+
+describe('DEL again, beside a link of the Go plugins with the same MAC', () => {
+  const mac = '02:00:00:00:00:01'
+  const deleted = async (type: string, names: readonly string[]) => {
+    const objects = names.map((ifname, i) =>
+      fakeObject(
+        RTM_NEWLINK,
+        linkLayout,
+        { index: 7 + i, type: ARPHRD_ETHER, flags: 1 },
+        { ifname, mtu: 1500, address: mac, linkinfo: { own: { kind: type } } },
+      ),
+    )
+    const found: FakeHandler = ({ flags, as }) => {
+      if ((flags & NLM_F.dump) === NLM_F.dump) return { objects }
+      const object = objects[names.indexOf(as(linkLayout).attributes.ifname ?? '')]
+      return object ? { objects: [object] } : { errno: ENODEV }
+    }
+    const container = new FakeKernel({ [RTM_GETLINK]: found, [RTM_DELLINK]: () => ({}) })
+    const prevResult = result([{ name: 'eth0', mac, sandbox: '/run/netns/x' }])
+    const { plugin, attachment } = attach(type, {}, { container: container.connect(), prevResult })
+    await plugin.del(attachment)
+    return container.requests
+      .filter((request) => request.type === RTM_DELLINK)
+      .map((request) => request.as(linkLayout).index)
+  }
+
+  test.each(['ipvlan', 'vlan'])('%s: all of a master have its MAC, so it tells nothing', async (type) => {
+    expect(await deleted(type, ['eth0', 'net1'])).toEqual([7])
+    expect(await deleted(type, ['net1'])).toEqual([])
+  })
+
+  test.each(['macvlan', 'dummy'])('%s: a MAC of its own tells one that was renamed', async (type) => {
+    expect(await deleted(type, ['eth0', 'net1'])).toEqual([7])
+    expect(await deleted(type, ['net1'])).toEqual([7])
   })
 })
