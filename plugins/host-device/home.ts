@@ -1,6 +1,14 @@
 /** A device's way back to the host, from wherever an attachment has left it. Safe to repeat. */
 import { CniError, codes } from '../../cni/error.ts'
-import { type Connection, isErrno, type Link, link, type Netns, sameMac } from '../../netlink/index.ts'
+import {
+  type Connection,
+  isErrno,
+  type Link,
+  link,
+  monitor,
+  type Netns,
+  sameMac,
+} from '../../netlink/index.ts'
 import { findLink } from '../shared/check.ts'
 import { draw } from '../shared/identity.ts'
 import type { Note } from './notes.ts'
@@ -17,6 +25,11 @@ export interface Search {
   onHost(links: readonly Link[]): Link | undefined
   /** The name that it had on the host. */
   nameOf(found: Link): string
+  /** Whether it is somewhere, and may still come home by itself, where it is neither in the container nor on the host. */
+  isAway(): boolean
+  /** Milliseconds to wait for that. */
+  readonly patience: number
+  readonly signal: AbortSignal | undefined
 }
 
 /** A name for a device whose own is taken, like those that the kernel gives. */
@@ -83,12 +96,37 @@ const settle = async ({ host, note, nameOf }: Search, found: Link): Promise<void
 }
 
 /**
+ * Waits for a device that comes home by itself: the kernel gives back what is in a namespace some time after the last
+ * process there has ended (cleanup_net).
+ * @throws CniError code 11 where it does not come: it may not be forgotten
+ */
+const comesBack = async ({ host, hostNetns, onHost, note, patience, signal }: Search): Promise<Link> => {
+  const end = performance.now() + patience
+  const events = monitor(hostNetns, { groups: ['link'] })
+  try {
+    for (;;) {
+      const found = onHost(await host.run(link.list()))
+      if (found) return found
+      const left = end - performance.now()
+      if (left <= 0 || !(await events.take({ timeout: left, signal }))) break
+    }
+  } finally {
+    events.close()
+  }
+  throw new CniError({
+    code: codes.tryAgainLater,
+    msg: `${note?.device.name} is in a network namespace that can not be reached`,
+    details: 'it comes to the host when the last process in there has ended: end it, and repeat',
+  })
+}
+
+/**
  * Brings the device home. It is no error that there is none (any more).
  * @returns its index on the host; undefined where it is nowhere
  * @throws CniError, NetlinkError
  */
 export const bringHome = async (search: Search): Promise<number | undefined> => {
-  const { host, container, nameOf } = search
+  const { host, container, nameOf, isAway } = search
   const inside = container ? search.inContainer(await container.run(link.list())) : undefined
   let failure: unknown
   let arrived: Link | null = null
@@ -102,7 +140,8 @@ export const bringHome = async (search: Search): Promise<number | undefined> => 
     }
   }
   arrived ??= search.onHost(await host.run(link.list())) ?? null
+  if (!arrived && failure) throw failure
+  if (!arrived && isAway()) arrived = await comesBack(search)
   if (arrived) await settle(search, arrived)
-  else if (failure) throw failure
   return arrived?.index
 }

@@ -32,20 +32,27 @@ export interface HostDeviceOptions {
 }
 
 type Own = Attachment<HostDeviceConf>
+type Way = Pick<Search, 'note' | 'inContainer' | 'onHost' | 'nameOf' | 'isAway'>
+
+/** Milliseconds that the kernel may take to give back what was in a namespace. */
+const RETURN_TIMEOUT = 5_000
 
 /** How the device of a note is found. */
-const byNote = (note: Note): Pick<Search, 'note' | 'inContainer' | 'onHost' | 'nameOf'> => ({
+const byNote = (note: Note, notes: Notes, sysfs: Sysfs): Way => ({
   note,
   inContainer: (links) => notedInContainer(note, links),
   onHost: (links) => notedOnHost(note, links),
   nameOf: () => note.device.name,
+  // A virtual device has gone with the namespace; hardware tells, and may have been taken out or given to another.
+  isAway() {
+    const { kind, bus, parent } = note.device
+    if (kind !== undefined || bus === undefined || parent === undefined) return false
+    return sysfs.hasInterfaces(bus, parent) && !notes.isSuperseded(note)
+  },
 })
 
 /** How one that the Go plugin has moved is found. */
-const byAlias = (
-  { conf, ifName, prevResult }: Own,
-  sysfs: Sysfs,
-): Pick<Search, 'note' | 'inContainer' | 'onHost' | 'nameOf'> => {
+const byAlias = ({ conf, ifName, prevResult }: Own, sysfs: Sysfs): Way => {
   const listed = prevResult?.interfaces?.find(({ name, sandbox }) => sandbox && name === ifName)
   const signs = { ifName, mac: listed?.mac, isNamed: (found: Link) => isNamed(found, conf, sysfs) }
   return {
@@ -53,6 +60,7 @@ const byAlias = (
     inContainer: (links) => aliasedInContainer(signs, links),
     onHost: (links) => aliasedOnHost(signs, links),
     nameOf: (found) => nameInAlias(found) ?? found.name,
+    isAway: () => false,
   }
 }
 
@@ -63,20 +71,23 @@ export const defineHostDevice = (options: HostDeviceOptions = {}) => {
 
   /** Brings the attachment's device home, and forgets about it. */
   const release = async (attachment: Own): Promise<number | undefined> => {
-    const { host, hostNetns, netns, network } = attachment
+    const { host, hostNetns, netns, network, undo } = attachment
     const note = notes.read(network, attachment)
     const index = await bringHome({
-      ...(note ? byNote(note) : byAlias(attachment, sysfs)),
+      ...(note ? byNote(note, notes, sysfs) : byAlias(attachment, sysfs)),
       host,
       hostNetns,
       container: netns && attachment.container,
+      patience: RETURN_TIMEOUT,
+      // What undoes is not stopped by what it was called for.
+      signal: undo.running ? undefined : attachment.signal,
     })
     notes.remove(network, attachment)
     return index
   }
 
   /** The same for an attachment whose runtime has forgotten it. */
-  const collect = async ({ host, hostNetns, log }: Context<unknown>, note: Note): Promise<void> => {
+  const collect = async ({ host, hostNetns, log, signal }: Context<unknown>, note: Note): Promise<void> => {
     let netns: Netns | null = null
     try {
       netns = Netns.open(note.netns)
@@ -86,7 +97,10 @@ export const defineHostDevice = (options: HostDeviceOptions = {}) => {
     try {
       const container = netns?.connect() ?? null
       try {
-        await bringHome({ ...byNote(note), host, hostNetns, container })
+        await bringHome({
+          ...byNote(note, notes, sysfs),
+          ...{ host, hostNetns, container, patience: 0, signal },
+        })
       } finally {
         container?.close()
       }
@@ -153,7 +167,8 @@ export const defineHostDevice = (options: HostDeviceOptions = {}) => {
     await ipam?.check()
     // A device of user space: the kernel has nothing of it to look at.
     if (!note && !entry.mac) return
-    const found = await checkLink(container, entry)
+    // Plugins behind this one may change the MTU.
+    const found = await checkLink(container, { ...entry, mtu: undefined })
     if (!found.up) throw checkFailed(`interface ${found.name} is down`)
     const old = nameInAlias(found)
     if (old === undefined || (note && old !== note.device.name))

@@ -60,6 +60,8 @@ export const moveIn = async (
       { request: link.set(index, { netns, name: ifName }) },
     ])
   } catch (error) {
+    // It was gone before: whoever has it now brings it home.
+    if (isErrno(error, 'ENODEV')) notes.remove(network, attachment)
     throw explain(error, found, ifName)
   }
   return await container.run(link.get(ifName))

@@ -27,6 +27,7 @@ const note = z.object({
     /** What a container can not change. */
     permanentAddress: z.optional(z.string()),
     parent: z.optional(z.string()),
+    bus: z.optional(z.string()),
   }),
 })
 
@@ -47,6 +48,7 @@ export const noteOf = (network: string, id: AttachmentId, netns: string, found: 
     kind: found.kind,
     permanentAddress: found.permanentAddress,
     parent: found.parentDevice,
+    bus: found.parentBus,
   },
 })
 
@@ -132,8 +134,20 @@ export class Notes {
     }
   }
 
-  /** All of a network. @throws Error */
-  list(network: string): Note[] {
+  /** Whether somebody else has taken the device since. @throws Error */
+  isSuperseded({ device, ...own }: Note): boolean {
+    const { parent, bus, permanentAddress } = device
+    return this.list().some(
+      (other) =>
+        fileName(other.network, other) !== fileName(own.network, own) &&
+        other.device.parent === parent &&
+        other.device.bus === bus &&
+        other.device.permanentAddress === permanentAddress,
+    )
+  }
+
+  /** All of a network. Default: of all. @throws Error */
+  list(network?: string): Note[] {
     let names: string[]
     try {
       names = readdirSync(this.#folder)
@@ -144,6 +158,7 @@ export class Notes {
     return names
       .filter((name) => /^[0-9a-f]{40}\.json$/.test(name))
       .map((name) => this.#parse(join(this.#folder, name)))
-      .filter((one): one is Note => one?.network === network)
+      .filter((one) => one !== null)
+      .filter((one) => network === undefined || one.network === network)
   }
 }

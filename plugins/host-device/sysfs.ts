@@ -37,15 +37,21 @@ export class Sysfs {
     this.#root = root
   }
 
-  #device(bus: Bus, id: string): string {
+  #device(bus: string, id: string): string {
     // The schema has refused it; this is the last door.
-    if (!isComponent(id)) throw new RangeError(`${JSON.stringify(id)} is not the id of a device`)
+    for (const part of [bus, id])
+      if (!isComponent(part)) throw new RangeError(`${JSON.stringify(part)} is not the id of a device`)
     return join('bus', bus, 'devices', id)
   }
 
   /** Whether a bus has a device. */
   has(bus: Bus, id: string): boolean {
     return existsSync(join(this.#root, this.#device(bus, id)))
+  }
+
+  /** Whether a device has interfaces, in whatever namespace: those of others are not in the folder, but keep it. */
+  hasInterfaces(bus: string, id: string): boolean {
+    return existsSync(join(this.#root, this.#device(bus, id), 'net'))
   }
 
   /** Whether a PCI device belongs to a driver that hands it to user space. */

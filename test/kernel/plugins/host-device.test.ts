@@ -225,9 +225,9 @@ test('CHECK sees what was changed', async () => {
   expect(await complaint()).toContain('lost the name')
   await container.ip('link', 'set', 'eth0', 'alias', 'hd0')
   await node.check(own, { container, prevResult })
+  // A plugin behind may have done that.
   await container.ip('link', 'set', 'eth0', 'mtu', '1300')
-  expect(await complaint()).toContain('MTU')
-  await container.ip('link', 'set', 'eth0', 'mtu', '1400')
+  await node.check(own, { container, prevResult })
   await container.ip('address', 'del', '10.9.0.11/24', 'dev', 'eth0')
   expect(await complaint()).toContain('10.9.0.11/24')
   await container.ip('link', 'set', 'eth0', 'down')
