@@ -149,6 +149,13 @@ const byText = (a: unknown, b: unknown): number => (JSON.stringify(a) < JSON.str
 const reparsed = <T>(value: T, change: (text: string) => string): T =>
   JSON.parse(change(JSON.stringify(value))) as T
 
+/** When the kernel gives an interface a link-local address of its own, before or after others of that scope, is by chance. */
+const withLinkLocalLast = (link: unknown): unknown => {
+  const { addr_info: all, ...more } = link as PrintedLink
+  const isLocal = (own: Json): boolean => own.scope === 'link'
+  return { ...more, addr_info: [...all.filter((own) => !isLocal(own)), ...all.filter(isLocal).sort(byText)] }
+}
+
 const run = ({ status, result, error }: PluginRun, keepMac: boolean): ComparedRun => {
   let printed = result as Json | null
   let refused = error as Json | null
@@ -189,6 +196,7 @@ export const comparable = (played: Played, { keepContainerMac = false }: Scenari
       string,
       unknown[]
     >
+    all.links = all.links?.map(withLinkLocalLast) ?? []
     for (const part of ['links', 'routes', 'fdb', 'neighbours', 'vlans', 'sysctls']) all[part]?.sort(byText)
     return [when, all] as const
   })

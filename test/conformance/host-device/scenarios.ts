@@ -109,7 +109,10 @@ export const refused: readonly Refused[] = [
     ...scenario('a path elsewhere', { kernelpath: '/etc' }),
     ours: /kernelpath: expected path below \/sys\/devices\//,
   },
-  { ...scenario('a path without interfaces', { kernelpath: '/sys/devices/system' }) },
+  {
+    ...scenario('a path without interfaces', { kernelpath: '/sys/devices/system' }),
+    ours: /^failed to find host device: failed to find network devices at "\/sys\/devices\/system\/net"$/,
+  },
   {
     ...scenario('no such PCI device', { pciBusID: '0000:09:00.0' }),
     ours: /^failed to find host device: failed to find network devices at/,

@@ -1,2 +1,0 @@
-/** Which calls change anything: lives in sweep.ts. */
-export { changes, changing } from './sweep.ts'
