@@ -7,6 +7,7 @@
       'sources': [
         'native/src/addon.cc',
         'native/src/arguments.cc',
+        'native/src/closer.cc',
         'native/src/environment.cc',
         'native/src/error.cc',
         'native/src/file.cc',

@@ -107,6 +107,9 @@ export interface Binding {
   /** Takes over a descriptor number that this process inherited (socket activation). The number must have no other
    * owner, or both will close it. */
   adopt(fd: number): Descriptor
+  /** Closes a descriptor as its own `close()` does, but the file itself on a helper thread: closing a packet socket waits
+   * until no processor can still be handing it something (`synchronize_net()`, some 10 ms). */
+  closeApart(descriptor: Descriptor): void
 
   /** Sends one datagram of netlink requests and collects every reply to them, on a pool thread. The bytes are all
    * replies, concatenated as the kernel sent them (NLMSG_ALIGNed), stray messages dropped.

@@ -78,6 +78,8 @@ export type Receiver = (data: Uint8Array, address: Uint8Array) => void
 export class DatagramSocket {
   readonly #native: Binding
   readonly #socket: Descriptor
+  /** Whether closing it would hold up everybody else's leases. */
+  readonly #isSlow: boolean
   #watch: Watch | undefined
 
   /**
@@ -93,6 +95,7 @@ export class DatagramSocket {
     receive?: Receiver,
   ) {
     this.#native = binding()
+    this.#isSlow = 'domain' in spec && spec.domain === AF_PACKET
     try {
       this.#socket = netns.open(spec)
     } catch (error) {
@@ -102,7 +105,7 @@ export class DatagramSocket {
       prepare(this.#native, this.#socket)
       if (receive) this.#watch = this.#native.watch(this.#socket, EPOLLIN, () => this.#drain(receive))
     } catch (error) {
-      this.#socket.close()
+      this.close()
       throw during(what, error)
     }
   }
@@ -133,7 +136,8 @@ export class DatagramSocket {
   /** Safe to repeat. */
   close(): void {
     this.#watch?.close()
-    this.#socket.close()
+    if (this.#isSlow) this.#native.closeApart(this.#socket)
+    else this.#socket.close()
   }
 }
 

@@ -26,6 +26,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Export<DeleteNamedNetns>(exports, "deleteNamedNetns");
   Export<Open>(exports, "open");
   Export<Adopt>(exports, "adopt");
+  Export<CloseApart>(exports, "closeApart");
   Export<Ioctl>(exports, "ioctl");
   Export<IoctlLabelled>(exports, "ioctlLabelled");
   Export<Transact>(exports, "transact");

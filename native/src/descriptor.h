@@ -75,6 +75,13 @@ class Descriptor {
     handle_.reset();
   }
 
+  // Closes it for JavaScript. The file is closed with what this returns, which is null where it was closed before.
+  std::shared_ptr<Handle> Take() {
+    std::shared_ptr<Handle> handle = handle_;
+    Close();
+    return handle;
+  }
+
   void Attach(Dependent* dependent) { dependents_.push_back(dependent); }
   void Detach(Dependent* dependent) { std::erase(dependents_, dependent); }
 

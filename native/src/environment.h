@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "closer.h"
 #include "descriptor.h"
 #include "error.h"
 #include "mailbox.h"
@@ -77,6 +78,7 @@ class Environment {
   napi_ref watch_class = nullptr;
   std::shared_ptr<Mailbox> mailbox = std::make_shared<Mailbox>();
   Poller poller;
+  const std::shared_ptr<Closer> closer = std::make_shared<Closer>();
 
  private:
   static void Deliver(napi_env env, napi_value, void* context, void* letter);

@@ -96,6 +96,15 @@ Napi::Value Adopt(const Napi::CallbackInfo& info) {
   return arguments.Return(Environment::Of(info.Env()).NewDescriptor(UniqueFd(fd)));
 }
 
+Napi::Value CloseApart(const Napi::CallbackInfo& info) {
+  Arguments arguments(info, "closeApart");
+  Descriptor& descriptor = arguments.DescriptorOf(arguments[0], "descriptor");
+  if (!arguments.ok()) return {};
+  if (std::shared_ptr<Handle> handle = descriptor.Take())
+    Closer::Close(Environment::Of(info.Env()).closer, std::move(handle));
+  return arguments.Undefined();
+}
+
 Napi::Value Ioctl(const Napi::CallbackInfo& info) {
   Arguments arguments(info, "ioctl");
   const auto request = static_cast<unsigned long>(arguments.Integer(arguments[1], "request", 0, UINT32_MAX));

@@ -43,7 +43,7 @@ export class Connection {
     this.closed = new Promise((resolve) => {
       socket.once('close', () => {
         clearTimeout(this.#timer)
-        this.calls.abort(gone())
+        if (this.calls.size > 0) this.calls.abort(gone())
         resolve()
       })
     })
@@ -95,7 +95,7 @@ export class Connection {
   /** Closes it once the peer has read what it was sent, or has had the time to. */
   #end(): void {
     clearTimeout(this.#timer)
-    this.calls.abort(gone())
+    if (this.calls.size > 0) this.calls.abort(gone())
     this.#socket.destroySoon()
     if (!this.#socket.destroyed) this.#timer = setTimeout(() => this.#socket.destroy(), LINGER).unref()
   }

@@ -117,13 +117,9 @@ export class Transport4 {
 
   /** Tells the link whose the address is now (RFC 5227 2.3). @throws SocketError */
   announce(address: string): void {
-    const { netns, index, mac } = this.#place
-    const socket = openPacketSocket(netns, { index, protocol: ETH_P_ARP, filter: arpFilter, receive() {} })
-    try {
-      socket.send(announcement({ mac, address }), linkAddress(index, ETH_P_ARP, everybody))
-    } finally {
-      socket.close()
-    }
+    const { index, mac } = this.#place
+    // A packet socket sends what the destination says it is, whatever it receives itself.
+    this.#packets.send(announcement({ mac, address }), linkAddress(index, ETH_P_ARP, everybody))
   }
 
   /** The namespace, too. Safe to repeat. */

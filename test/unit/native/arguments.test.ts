@@ -104,6 +104,7 @@ const cases = () => {
     deleteNamedNetns: { args: ['/x/y'], bad: [notPath] },
     open: { args: ['/dev/null', 0, 0], bad: [notPath, notInt, [...notInt, -1, 0o10000]] },
     adopt: { args: [0], bad: [[...notInt, -1]] },
+    closeApart: { args: [descriptor], bad: [foreign] },
     transact,
     transactSync: transact,
     watch: {
