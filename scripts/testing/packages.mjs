@@ -10,6 +10,8 @@ export const packagesOf = {
     ...[...namespaces, 'containernetworking-plugins', 'strace'],
     // DHCP: two servers, one of which advertises routers too; a client of somebody else's; an eye on what passes.
     ...['dnsmasq-base', 'kea-dhcp4-server', 'kea-dhcp6-server', 'busybox-static', 'tshark'],
+    // Hands a socket over, as a socket unit does.
+    'systemd',
   ],
   conformance: [...namespaces, 'containernetworking-plugins'],
   e2e: [...namespaces, 'containernetworking-plugins', 'containerd', 'runc', 'busybox-static'],
