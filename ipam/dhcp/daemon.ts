@@ -3,8 +3,11 @@ import { CniError, codes } from '../../cni/error.ts'
 import { leasesOf } from './conf.ts'
 import { Journal } from './journal.ts'
 import { Keeper, type KeeperOptions } from './keeper.ts'
-import { holdJournal } from './one-shot.ts'
+import { takeJournal } from './one-shot.ts'
 import { type KeeperServer, serveKeeper } from './rpc/server.ts'
+
+/** Milliseconds for plugins that began without a keeper: an ADD may wait so long for its server. */
+const PATIENCE = 30_000
 
 export interface DaemonOptions extends Omit<KeeperOptions, 'journal'> {
   /** Of the socket, as the plugin's `daemonSocketPath` has it. Its leases are noted beside it. */
@@ -26,13 +29,13 @@ export interface Daemon {
  */
 export const startDaemon = async ({ socketPath, fd, ...options }: DaemonOptions): Promise<Daemon> => {
   const folder = `${options.hostPrefix ?? ''}${leasesOf(socketPath)}`
-  const held = holdJournal(folder, true)
+  const held = await takeJournal(folder, PATIENCE)
   if (!held)
     throw new CniError({
       code: codes.tryAgainLater,
       msg: `another DHCP daemon keeps the leases in ${folder}`,
       details:
-        'there can be one for each socket; or a plugin is at work without a daemon, and will be done soon',
+        'there can be one for each socket; or a plugin has been at work for long without a daemon, and will be done soon',
     })
   const journal = new Journal(folder)
   const keeper = new Keeper({ ...options, journal })

@@ -1,7 +1,8 @@
 /** A keeper for one operation, where none runs: it works on the journal, and leaves in it what it has obtained. */
 import { CniError, codes } from '../../cni/error.ts'
 import type { Logger } from '../../cni/plugin.ts'
-import { binding } from '../../native/binding.ts'
+import { binding, type Descriptor } from '../../native/binding.ts'
+import { isErrno } from '../../netlink/index.ts'
 import { makeDirectory } from '../files.ts'
 import { type Entry, Journal } from './journal.ts'
 import type { LeaseKeeper } from './lease-keeper.ts'
@@ -19,15 +20,48 @@ export interface OneShot {
   which(entry: Entry): boolean
 }
 
-/**
- * Whose the journal is. A keeper holds it alone for as long as it runs; programs of one operation share it.
- * @returns null where it is somebody else's
- */
-export const holdJournal = (folder: string, alone: boolean): { release(): void } | null => {
+/** Whose the journal is: a keeper has it alone for as long as it runs; programs of one operation share it. */
+export interface HeldJournal {
+  /** Safe to repeat. */
+  release(): void
+}
+
+const openLock = (folder: string): Descriptor => {
   makeDirectory(folder, 0o700)
-  const file = binding().open(`${folder}/lock`, O_RDONLY | O_CREAT, 0o600)
-  if (binding().tryFlock(file, alone ? LOCK_EX : LOCK_SH)) return { release: () => file.close() }
+  return binding().open(`${folder}/lock`, O_RDONLY | O_CREAT, 0o600)
+}
+
+/** The journal for one operation. @returns null where a keeper has it */
+export const shareJournal = (folder: string): HeldJournal | null => {
+  const file = openLock(folder)
+  if (binding().tryFlock(file, LOCK_SH)) return { release: () => file.close() }
   file.close()
+  return null
+}
+
+/**
+ * The journal for a keeper. What is under way without one is waited for; another keeper is not.
+ * @param patience milliseconds
+ * @returns null where another keeper has it, or operations take longer
+ */
+export const takeJournal = async (folder: string, patience: number): Promise<HeldJournal | null> => {
+  const file = openLock(folder)
+  const held = { release: () => file.close() }
+  if (binding().tryFlock(file, LOCK_EX)) return held
+  // A keeper would not share it.
+  if (binding().tryFlock(file, LOCK_SH)) {
+    // A lock on a closed file is given up.
+    const timer = setTimeout(held.release, patience)
+    try {
+      await binding().flock(file, LOCK_EX)
+      return held
+    } catch (error) {
+      if (!isErrno(error, 'EBADF')) throw error
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+  held.release()
   return null
 }
 
@@ -38,7 +72,7 @@ export const withoutKeeper = async <T>(
   { folder, log, which }: OneShot,
   work: (keeper: LeaseKeeper) => Promise<T>,
 ): Promise<T> => {
-  const held = holdJournal(folder, false)
+  const held = shareJournal(folder)
   if (!held)
     throw new CniError({
       code: codes.tryAgainLater,
