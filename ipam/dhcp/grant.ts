@@ -1,6 +1,7 @@
 /** What a lease means for an interface, whichever protocol it came by: what is reported, and what is changed later. */
 import type { Dns, IpConfig, Route } from '../../cni/types.ts'
 import { address, type Connection, isErrno, link, type Request, route } from '../../netlink/index.ts'
+import { withoutAdvertised } from '../advertised-routes.ts'
 
 export interface Grant {
   readonly ips: readonly IpConfig[]
@@ -19,6 +20,8 @@ const isTooMuch = (error: unknown): boolean => isErrno(error, 'EINVAL', 'EOPNOTS
 /** A gateway of 0.0.0.0 or :: means none: the destination is on the link. */
 const gatewayOf = ({ gw }: Route): string | undefined => (gw === '0.0.0.0' || gw === '::' ? undefined : gw)
 
+const isIpv6 = (text: string): boolean => text.includes(':')
+
 const routeOptions = (index: number, one: Route) => ({
   dst: one.dst,
   gateway: gatewayOf(one),
@@ -27,12 +30,16 @@ const routeOptions = (index: number, one: Route) => ({
   scope: one.scope,
 })
 
+/** What the kernel made itself, because a router has advertised itself, is the kernel's to remove. */
+const removal = (index: number, one: Route): Request<void> =>
+  route.delete({ ...routeOptions(index, one), ...(isIpv6(one.dst) ? { protocol: 'boot' } : {}) })
+
 const addressOf = (index: number, { address: own }: IpConfig): Request<void> =>
   address.add({
     index,
     address: own,
-    // Its server, and for IPv4 the link, were asked already.
-    ...(own.includes(':') ? { flags: { nodad: true } } : { broadcast: 'auto' }),
+    // The link was asked already, unless that is not wanted.
+    ...(isIpv6(own) ? { flags: { nodad: true } } : { broadcast: 'auto' }),
   })
 
 const sameRoute = (a: Route) => (b: Route) =>
@@ -56,14 +63,18 @@ export const applyGrant = async (
   const goneIps = oldIps.filter((one) => !newIps.some(({ address: own }) => own === one.address))
   const moreIps = newIps.filter((one) => !oldIps.some(({ address: own }) => own === one.address))
   // An IPv4 address takes routes along that name it as their source, and its own network's.
-  const anew = goneIps.length > 0
+  const anew = goneIps.some(({ address: own }) => !isIpv6(own))
   const goneRoutes = oldRoutes.filter((one) => anew || !newRoutes.some(sameRoute(one)))
-  const moreRoutes = newRoutes.filter((one) => anew || !oldRoutes.some(sameRoute(one)))
+  const moreRoutes = await withoutAdvertised(
+    connection,
+    index,
+    newRoutes.filter((one) => anew || !oldRoutes.some(sameRoute(one))),
+  )
   const mtu = after?.mtu !== undefined && after.mtu !== before?.mtu ? after.mtu : undefined
   const steps: { readonly request: Request<void>; readonly tolerates: (error: unknown) => boolean }[] = [
     ...(mtu === undefined ? [] : [{ request: link.set(index, { mtu }), tolerates: isTooMuch }]),
     ...moreIps.map((one) => ({ request: addressOf(index, one), tolerates: isThere })),
-    ...goneRoutes.map((one) => ({ request: route.delete(routeOptions(index, one)), tolerates: isGone })),
+    ...goneRoutes.map((one) => ({ request: removal(index, one), tolerates: isGone })),
     ...goneIps.map(({ address: own }) => ({
       request: address.delete({ index, address: own }),
       tolerates: isGone,

@@ -6,6 +6,7 @@ import { CniError, codes, invalidConfig } from '../../cni/error.ts'
 import type { Attachment } from '../../cni/plugin.ts'
 import type { IpConfig, Route } from '../../cni/types.ts'
 import { apply, type Step } from '../../cni/undo.ts'
+import { withoutAdvertised } from '../../ipam/advertised-routes.ts'
 import {
   address,
   familyOf,
@@ -92,8 +93,8 @@ const toRequest = (index: number, wanted: InstalledRoute): Request<void> =>
   })
 
 /**
- * An IPv6 route that is there already is no error: the kernel makes one to a router that has advertised itself, and
- * DHCPv6 reports the same one.
+ * An IPv6 route that is there already is no error: a router may advertise itself at this moment, and DHCPv6 has reported
+ * the route that the kernel makes then.
  */
 const toStep = (index: number, wanted: InstalledRoute): Step => ({
   request: toRequest(index, wanted),
@@ -104,15 +105,10 @@ const toStep = (index: number, wanted: InstalledRoute): Step => ({
  * The steps that give the interface its addresses, bring it up and install its routes, in that order: gratuitous ARP
  * (`arp_notify`) goes out for addresses that are there when the interface comes up.
  */
-const configureSteps = ({
-  index,
-  ips,
-  routes,
-  dad,
-  arpNotify = true,
-  before = [],
-  after = [],
-}: Configuration): Step[] => {
+const configureSteps = (
+  { index, ips, dad, arpNotify = true, before = [], after = [] }: Configuration,
+  routes: readonly InstalledRoute[],
+): Step[] => {
   const steps = (requests: readonly Request<void>[]): Step[] => requests.map((request) => ({ request }))
   return [
     ...steps(arpNotify ? [link.set(index, { afSpec: { inet: { conf: { arpNotify: 1 } } } })] : []),
@@ -124,7 +120,7 @@ const configureSteps = ({
       ),
     ),
     ...steps([link.set(index, { up: true }), ...before]),
-    ...installedRoutes(ips, routes).map((wanted) => toStep(index, wanted)),
+    ...routes.map((wanted) => toStep(index, wanted)),
     ...steps(after),
   ]
 }
@@ -187,8 +183,12 @@ const waitForDad = async (attachment: Attachment<unknown>, index: number): Promi
  * @throws CniError, NetlinkError, TimeoutError
  */
 export const configureLink = async (attachment: Attachment<unknown>, setup: Configuration): Promise<void> => {
+  const { container, undo, ipam } = attachment
+  const { index, ips, routes, wait = true } = setup
   prepareIpv6(attachment, setup)
-  await apply(attachment.container, attachment.undo, configureSteps(setup))
-  if (setup.dad && setup.wait !== false && setup.ips.some(({ address: own }) => familyOf(own) === 6))
-    await waitForDad(attachment, setup.index)
+  const missing = await withoutAdvertised(container, index, installedRoutes(ips, routes))
+  // DHCPv6 has asked the link already, unless it was told not to.
+  const dad = setup.dad && ipam?.type !== 'dhcp'
+  await apply(container, undo, configureSteps({ ...setup, dad }, missing))
+  if (dad && wait && ips.some(({ address: own }) => familyOf(own) === 6)) await waitForDad(attachment, index)
 }
