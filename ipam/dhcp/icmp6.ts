@@ -15,6 +15,12 @@ const IPPROTO_ICMPV6 = 58
 const HOP_LIMIT = 255
 /** Type, code, checksum, flags, and the address that it is about. */
 const NEIGHBOUR_LENGTH = 24
+/** Lengths of options are counted in these. */
+const UNIT = 8
+/** RFC 3971 section 5.3.2, used as RFC 7527 says. */
+const NONCE = 14
+/** Bytes. */
+export const NONCE_LENGTH = 6
 
 export interface Icmp6Packet {
   readonly source: string
@@ -77,28 +83,51 @@ export const multicastMac = (group: Uint8Array): Uint8Array =>
 
 /**
  * Asks whether somebody has an address, as one that does not have it yet (RFC 4862 section 5.4.2).
- * @returns the packet, and the MAC that it goes to
+ * @param nonce tells the packet from others' if the link sends it back (RFC 7527); {@link NONCE_LENGTH} bytes
+ * @returns the packet, the MAC that it goes to, which is also where others ask for the address
  */
 export const duplicateProbe = (
   address: string,
+  nonce: Uint8Array,
 ): { readonly packet: Uint8Array; readonly mac: Uint8Array } => {
   const target = bytesOf(address)
   const group = solicitedNode(target)
-  const message = new Uint8Array(NEIGHBOUR_LENGTH)
+  const message = new Uint8Array(NEIGHBOUR_LENGTH + UNIT)
   message[0] = NEIGHBOUR_SOLICITATION
   message.set(target, 8)
+  message.set([NONCE, 1], NEIGHBOUR_LENGTH)
+  message.set(nonce, NEIGHBOUR_LENGTH + 2)
   return {
     packet: encodeIcmp6({ source: '::', destination: formatIp(group), message }),
     mac: multicastMac(group),
   }
 }
 
+/** The nonce among a message's options; undefined where there is none, or what comes before it is cut short. */
+const nonceOf = (message: Uint8Array): Uint8Array | undefined => {
+  for (let at = NEIGHBOUR_LENGTH; at + UNIT <= message.length; ) {
+    const end = at + message[at + 1]! * UNIT
+    if (end === at || end > message.length) return undefined
+    if (message[at] === NONCE) return message.subarray(at + 2, end)
+    at = end
+  }
+  return undefined
+}
+
 /**
  * Whether a packet says that another host has the address, or is about to take it (RFC 4862 sections 5.4.3, 5.4.4).
- * @param isOwn whether the packet came from the interface itself
+ * MAC addresses do not tell who has sent it: ipvlan interfaces share one.
+ * @param nonce of the own packets
  */
-export const isDuplicate = ({ source, message }: Icmp6Packet, address: string, isOwn: boolean): boolean => {
-  if (isOwn || message.length < NEIGHBOUR_LENGTH) return false
+export const isDuplicate = (
+  { source, message }: Icmp6Packet,
+  address: string,
+  nonce: Uint8Array,
+): boolean => {
+  if (message.length < NEIGHBOUR_LENGTH) return false
   if (formatIp(message.subarray(8, 24)) !== address) return false
-  return message[0] === NEIGHBOUR_ADVERTISEMENT || (message[0] === NEIGHBOUR_SOLICITATION && source === '::')
+  if (message[0] === NEIGHBOUR_ADVERTISEMENT) return true
+  if (message[0] !== NEIGHBOUR_SOLICITATION || source !== '::') return false
+  const other = nonceOf(message)
+  return other === undefined || Buffer.compare(other, nonce) !== 0
 }

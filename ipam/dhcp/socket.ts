@@ -21,6 +21,10 @@ const IPPROTO_IPV6 = 41
 const IPV6_MULTICAST_IF = 17
 /** By index, since Linux 5.0: the name may change in the container. */
 const SO_BINDTOIFINDEX = 62
+/** linux/if_packet.h. */
+const SOL_PACKET = 263
+const PACKET_ADD_MEMBERSHIP = 1
+const PACKET_MR_MULTICAST = 0
 
 /** Protocols of `linux/if_ether.h`. */
 export const ETH_P_IP = 0x0800
@@ -45,6 +49,17 @@ export const linkAddress = (
   view.setInt32(4, index, littleEndian)
   view.setUint8(11, mac.length)
   bytes.set(mac, 12)
+  return bytes
+}
+
+/** `struct packet_mreq` of packet(7): interface, kind, address. */
+const membership = (index: number, mac: Uint8Array): Uint8Array => {
+  const bytes = new Uint8Array(16)
+  const view = new DataView(bytes.buffer)
+  view.setInt32(0, index, littleEndian)
+  view.setUint16(4, PACKET_MR_MULTICAST, littleEndian)
+  view.setUint16(6, mac.length, littleEndian)
+  bytes.set(mac, 8)
   return bytes
 }
 
@@ -148,6 +163,8 @@ export interface PacketOptions {
   readonly protocol: number
   /** Classic BPF: see filter.ts. */
   readonly filter: Uint8Array
+  /** Group address that frames are received for besides those that the interface receives anyway. */
+  readonly group?: Uint8Array | undefined
   receive(data: Uint8Array, senderMac: Uint8Array): void
 }
 
@@ -158,7 +175,7 @@ export interface PacketOptions {
  */
 export const openPacketSocket = (
   netns: Netns,
-  { index, protocol, filter, receive }: PacketOptions,
+  { index, protocol, filter, group, receive }: PacketOptions,
 ): DatagramSocket =>
   new DatagramSocket(
     netns,
@@ -166,6 +183,7 @@ export const openPacketSocket = (
     { domain: AF_PACKET, type: SOCK_DGRAM, protocol: 0 },
     (native, socket) => {
       native.attachFilter(socket, filter)
+      if (group) native.setsockopt(socket, SOL_PACKET, PACKET_ADD_MEMBERSHIP, membership(index, group))
       native.bind(socket, linkAddress(index, protocol))
     },
     (data, address) => receive(data, senderOf(address)),

@@ -7,7 +7,7 @@ import { atPlace, GoneError, type OpenPlace, type Whereabouts } from '../place.t
 import { clientSettings6, type Pace, type Settings } from '../settings.ts'
 import type { Timer } from '../timebase.ts'
 import { Client6 } from './client.ts'
-import { grantOf, type LinkFacts, noFacts } from './grant.ts'
+import { grantOf, heardFrom, type LinkFacts, noFacts } from './grant.ts'
 import type { Lease6 } from './lease.ts'
 import type { RouterAdvertisement } from './router-advertisement.ts'
 import { Transport6 } from './transport.ts'
@@ -23,6 +23,9 @@ export class Binding6 extends LeaseBinding<Lease6, Transport6> {
   #facts: LinkFacts = noFacts
   /** Before the client begins: what is waited for, and what was heard of it. */
   #before: { readonly state: string; readonly heard: string } | null = null
+  #preparing: AbortController | undefined
+  /** A router has said that addresses are to be had by DHCPv6. */
+  #isManaged = false
   #timer: Timer | undefined
 
   constructor(where: Whereabouts, settings: Settings, pace: Pace, context: BindingContext) {
@@ -60,13 +63,17 @@ export class Binding6 extends LeaseBinding<Lease6, Transport6> {
 
   /** IPv6 on, a link-local address, a router that says that addresses are managed; then the client begins. */
   override start(): void {
+    this.#end()
+    const preparing = new AbortController()
+    this.#preparing = preparing
     this.#before = { state: 'STARTING', heard: '' }
-    atPlace(this.where, (place) => this.#prepare(place)).then(
-      () => {
-        if (this.#before) this.#askRouters(0)
+    this.#isManaged = false
+    atPlace(this.where, (place) => this.#prepare(place, preparing.signal)).then(
+      (source) => {
+        if (!preparing.signal.aborted) this.#askRouters(source, 0)
       },
       (error: unknown) => {
-        if (!this.#before) return
+        if (preparing.signal.aborted) return
         if (error instanceof GoneError) this.context.events.gone(error)
         else this.#failed(error as Error)
       },
@@ -79,32 +86,39 @@ export class Binding6 extends LeaseBinding<Lease6, Transport6> {
     this.#timer = this.context.time.after(this.#pace.firstTimeout, () => this.start())
   }
 
-  async #prepare({ netns, connection, link }: OpenPlace): Promise<void> {
-    for (const name of ['lo', link.name]) {
-      const [outcome] = netns.writeSysctls([{ name: `net/ipv6/conf/${name}/disable_ipv6`, value: '0' }])
-      if (outcome instanceof Error)
-        throw new Error(`IPv6 can not be enabled: ${outcome.message}`, { cause: outcome })
-    }
-    const isUsable = ({ scope, flags }: address.Address): boolean => scope === 'link' && !flags.tentative
+  /** @returns the link-local address; empty: none */
+  async #prepare({ netns, connection, link }: OpenPlace, signal: AbortSignal): Promise<string> {
+    signal.throwIfAborted()
+    const [outcome] = netns.writeSysctls([{ name: `net/ipv6/conf/${link.name}/disable_ipv6`, value: '0' }])
+    if (outcome instanceof Error)
+      throw new Error(`IPv6 can not be enabled: ${outcome.message}`, { cause: outcome })
+    // The kernel asks routers, too, as soon as it has an address: their answer to that is heard already.
+    this.transport()
+    const isUsable = ({ family, scope, flags }: address.Address): boolean =>
+      family === 6 && scope === 'link' && !flags.tentative
     try {
-      await waitForAddress(
-        { netns, connection },
-        link.index,
-        (all) => all.some((own) => own.address.includes(':') && isUsable(own)),
-        { timeout: LINK_LOCAL_TIMEOUT },
-      )
+      const all = await waitForAddress({ netns, connection }, link.index, (own) => own.some(isUsable), {
+        timeout: LINK_LOCAL_TIMEOUT,
+        signal,
+      })
+      return all.find(isUsable)?.ip ?? ''
     } catch (error) {
       if (!(error instanceof TimeoutError)) throw error
       // Without it nothing can be sent: each try will say so.
       this.context.log.warn(`DHCPv6: ${link.name} has no link-local address`)
+      return ''
     }
   }
 
   /** RFC 4861 6.3.7, RFC 7559: until one answers. */
-  #askRouters(tries: number): void {
+  #askRouters(source: string, tries: number): void {
     this.#before = { state: 'SOLICITING-ROUTERS', heard: this.#before?.heard || 'no router' }
+    if (this.#isManaged) {
+      this.#begin()
+      return
+    }
     try {
-      this.sendBy((transport) => transport.solicit())
+      this.sendBy((transport) => transport.solicit(source))
     } catch (error) {
       this.#before = { state: 'SOLICITING-ROUTERS', heard: (error as Error).message }
     }
@@ -114,33 +128,21 @@ export class Binding6 extends LeaseBinding<Lease6, Transport6> {
     }
     const { firstTimeout, maxTimeout } = this.#pace
     const wait = Math.min(firstTimeout * 2 ** tries, maxTimeout)
-    this.#timer = this.context.time.after(wait, () => this.#askRouters(tries + 1))
+    this.#timer = this.context.time.after(wait, () => this.#askRouters(source, tries + 1))
   }
 
   #begin(): void {
-    this.#timer?.cancel()
-    this.#before = null
+    this.#end()
     this.client.start()
   }
 
   #advertised(advertisement: RouterAdvertisement, router: string): void {
-    const { managed, routerLifetime, recursiveServers, searchLists } = advertisement
-    const living = <T extends { readonly lifetime: number }>(all: readonly T[]) =>
-      all.filter(({ lifetime }) => lifetime > 0)
-    const known = this.#facts
-    this.#facts = {
-      // The first one that is a default router; one that is no more is forgotten.
-      router: routerLifetime > 0 ? known.router || router : known.router === router ? '' : known.router,
-      dnsServers: [
-        ...new Set([...known.dnsServers, ...living(recursiveServers).flatMap(({ servers }) => servers)]),
-      ],
-      domainSearch: [
-        ...new Set([...known.domainSearch, ...living(searchLists).flatMap(({ domains }) => domains)]),
-      ],
-    }
-    if (this.#before?.state !== 'SOLICITING-ROUTERS') return
-    if (managed) this.#begin()
-    else
+    this.#facts = heardFrom(this.#facts, advertisement, router)
+    if (!this.#before) return
+    if (advertisement.managed) {
+      this.#isManaged = true
+      if (this.#before.state === 'SOLICITING-ROUTERS') this.#begin()
+    } else
       this.#before = {
         state: this.#before.state,
         heard: `the router ${router} says that addresses are not managed by DHCPv6 (no M flag)`,
@@ -148,6 +150,8 @@ export class Binding6 extends LeaseBinding<Lease6, Transport6> {
   }
 
   #end(): void {
+    this.#preparing?.abort(new Error('the DHCPv6 client has ended'))
+    this.#preparing = undefined
     this.#timer?.cancel()
     this.#before = null
   }
@@ -171,6 +175,6 @@ export class Binding6 extends LeaseBinding<Lease6, Transport6> {
   }
 
   protected grantOf(lease: Lease6): Grant {
-    return grantOf(lease, this.#facts, this.#settings)
+    return grantOf(lease, this.#facts, this.#settings, this.where.ifName)
   }
 }

@@ -1,11 +1,13 @@
 /** A DHCPv6 client's sockets on its interface, and its ear for routers: open while it talks. */
-import { formatMac, type Netns, parseIp } from '../../../netlink/index.ts'
+import { type Netns, parseIp, parseMac } from '../../../netlink/index.ts'
+import { isLinkLocal } from '../../advertised-routes.ts'
 import { icmp6Filter } from '../filter.ts'
 import {
   duplicateProbe,
   encodeIcmp6,
   isDuplicate,
   multicastMac,
+  NONCE_LENGTH,
   neighbourTypes,
   parseIcmp6,
   ROUTER_ADVERTISEMENT,
@@ -49,8 +51,6 @@ const bytesOf = (ip: string): Uint8Array => {
 const SERVERS = bytesOf('ff02::1:2')
 const ALL_ROUTERS = 'ff02::2'
 
-const isLinkLocal = (ip: string): boolean => /^fe[89ab]/.test(ip)
-
 export class Transport6 {
   readonly #place: Place
   readonly #time: Timebase
@@ -88,18 +88,26 @@ export class Transport6 {
     this.#dhcp.send(message, inet6Address(SERVERS, SERVER_PORT, this.#place.index))
   }
 
-  /** Asks all routers of the link to say to all what they are (RFC 4861 section 6.3.7). @throws SocketError */
-  solicit(): void {
+  /**
+   * Asks all routers of the link to say what they are (RFC 4861 section 6.3.7).
+   * @param source link-local address of the interface: a router can answer it alone, and need not wait for the time of
+   *   its next advertisement to all. Empty: it has none
+   * @throws SocketError
+   */
+  solicit(source: string): void {
+    const { index, mac } = this.#place
+    const message = encodeSolicitation(source === '' ? undefined : (parseMac(mac) ?? undefined))
     this.#routers.send(
-      encodeIcmp6({ source: '::', destination: ALL_ROUTERS, message: encodeSolicitation() }),
-      linkAddress(this.#place.index, ETH_P_IPV6, multicastMac(bytesOf(ALL_ROUTERS))),
+      encodeIcmp6({ source: source || '::', destination: ALL_ROUTERS, message }),
+      linkAddress(index, ETH_P_IPV6, multicastMac(bytesOf(ALL_ROUTERS))),
     )
   }
 
   /** Asks the link whether somebody has an address. @throws SocketError; the signal's reason */
   async isTaken(address: string, signal: AbortSignal): Promise<boolean> {
-    const { netns, index, mac } = this.#place
-    const { packet, mac: group } = duplicateProbe(address)
+    const { netns, index } = this.#place
+    const nonce = Uint8Array.from({ length: NONCE_LENGTH }, () => Math.floor(this.#time.random() * 0x100))
+    const { packet, mac: group } = duplicateProbe(address, nonce)
     return await inquire({
       time: this.#time,
       signal,
@@ -108,9 +116,11 @@ export class Transport6 {
           index,
           protocol: ETH_P_IPV6,
           filter: icmp6Filter(...neighbourTypes),
-          receive(data, sender) {
+          // RFC 4862 section 5.4.2: who asks for the same address asks there.
+          group,
+          receive(data) {
             const heard = parseIcmp6(data)
-            if (heard && isDuplicate(heard, address, formatMac(sender) === mac)) answer()
+            if (heard && isDuplicate(heard, address, nonce)) answer()
           },
         }),
       ask: (socket) => socket.send(packet, linkAddress(index, ETH_P_IPV6, group)),
