@@ -1,8 +1,10 @@
 import { type Added, dispatch, type OpenHost } from '../cni/index.ts'
 import type { JsonObject } from '../cni/types.ts'
+import type { Launcher } from './launcher.ts'
 import { withPrevious } from './setting.ts'
 
-export type Verb = 'ADD' | 'DEL'
+export const verbs = ['ADD', 'DEL'] as const
+export type Verb = (typeof verbs)[number]
 
 /** Something that attaches and detaches one container, again and again. */
 export interface Contestant {
@@ -44,4 +46,36 @@ export class Ours implements Contestant {
     this.#added = added
     return took
   }
+}
+
+export interface Executable {
+  /** Folder of its plugins. */
+  readonly binDir: string
+  readonly conf: JsonObject
+  /** Of its container. */
+  readonly name: string
+}
+
+/** A plugin that is executed, as a runtime does. */
+export const executing = (launcher: Launcher, { binDir, conf, name }: Executable): Contestant => {
+  const call = { binDir, type: String(conf.type), containerId: name, netns: pathOf(name) }
+  let previous: JsonObject = {}
+  return {
+    name,
+    async run(verb) {
+      const own = verb === 'ADD' ? conf : withPrevious(conf, previous)
+      const { took, json } = await launcher.run({ ...call, command: verb, conf: own })
+      previous = json ?? {}
+      return took
+    },
+  }
+}
+
+/** Everybody in each round; who begins changes. */
+export const rounds = async <T>(
+  all: readonly T[],
+  count: number,
+  each: (one: T) => Promise<void>,
+): Promise<void> => {
+  for (let i = 0; i < count; i++) for (const one of i % 2 ? all.toReversed() : all) await each(one)
 }

@@ -5,50 +5,19 @@ import { type OpenHost, openHost } from '../cni/index.ts'
 import { Netns } from '../netlink/netns.ts'
 import { plugins } from '../plugins/index.ts'
 import { type Case, cases, type Owner } from './cases.ts'
-import { type Contestant, Ours, pathOf } from './contestant.ts'
+import { type Contestant, executing, Ours, pathOf, rounds, verbs } from './contestant.ts'
 import { Launcher } from './launcher.ts'
 import type { Findings, Row } from './row.ts'
-import { type Setting, withPrevious } from './setting.ts'
+import type { Setting } from './setting.ts'
 import { Samples } from './stats.ts'
 
 const TARGET = 3
 /** Attachments before those in process are measured. */
 const WARM_UP = 100
 
-const verbs = ['ADD', 'DEL'] as const
-
 /** An owner whose plugins are executed. */
 interface Executes extends Owner {
   readonly binDir: string
-}
-
-const executing = (
-  launcher: Launcher,
-  { type }: Case,
-  { binDir }: Executes,
-  conf: ReturnType<Case['conf']>,
-  name: string,
-): Contestant => {
-  const call = { binDir, type, containerId: name, netns: pathOf(name) }
-  let previous = {}
-  return {
-    name,
-    async run(verb) {
-      const own = verb === 'ADD' ? conf : withPrevious(conf, previous)
-      const { took, json } = await launcher.run({ ...call, command: verb, conf: own })
-      previous = json ?? {}
-      return took
-    },
-  }
-}
-
-/** Everybody in each round; who begins changes. */
-const rounds = async <T>(
-  all: readonly T[],
-  count: number,
-  each: (one: T) => Promise<void>,
-): Promise<void> => {
-  for (let i = 0; i < count; i++) for (const one of i % 2 ? all.toReversed() : all) await each(one)
 }
 
 const row = (name: string, samples: Samples, ours: string, theirs: string, target?: number): Row => ({
@@ -83,14 +52,15 @@ const measure = async (
     const contestants: { readonly key: string; readonly contestant: Contestant }[] = []
     for (const owner of owners) {
       await prepare(owner)
+      const { binDir } = owner
       const conf = one.conf(owner)
       contestants.push({
         key: owner.name,
-        contestant: executing(launcher, one, owner, conf, container(owner.name)),
+        contestant: executing(launcher, { binDir, conf, name: container(owner.name) }),
       })
       // A host has other containers: bridges are up.
       if (one.type === 'bridge')
-        await executing(launcher, one, owner, conf, container(`${owner.name}-standing`)).run('ADD')
+        await executing(launcher, { binDir, conf, name: container(`${owner.name}-standing`) }).run('ADD')
     }
     if (one.inProcess) {
       const owner = { name: 'call', net: 26 }

@@ -23,8 +23,8 @@ export interface Executed {
   readonly json: JsonObject | null
 }
 
-/** The Node that runs the bench first, as a shebang finds it; nothing that a developer's shell may have set. */
-const path = `${dirname(process.execPath)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`
+/** The PATH of all programs: the Node that runs the bench first, as a shebang finds it; nothing that a developer's shell may have set. */
+export const path = `${dirname(process.execPath)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`
 
 export class Launcher {
   readonly #helper: Helper

@@ -4,6 +4,7 @@
  */
 import { writeFileSync } from 'node:fs'
 import { loadavg } from 'node:os'
+import { dhcpRows } from './dhcp/index.ts'
 import { executed } from './executed.ts'
 import { hostLocalRows } from './host-local.ts'
 import { inProcess } from './in-process.ts'
@@ -29,6 +30,7 @@ const groups: Readonly<Record<string, (setting: Setting) => Promise<Findings>>> 
   'in-process': inProcess,
   executed,
   'host-local': hostLocalRows,
+  dhcp: dhcpRows,
 }
 
 const main = async (): Promise<void> => {

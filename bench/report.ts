@@ -35,10 +35,15 @@ const figures = ({ median, p95, min }: Stats): string[] => [median, p95, min].ma
 const verdict = (row: Row): string => {
   const kept = keeps(row)
   if (kept === null) return ''
-  return `≤ ${row.target} ${kept ? 'kept' : 'MISSED'}`
+  const { target, limit, unit = 'ms' } = row
+  const promises = [
+    ...(target === undefined ? [] : [`≤ ${target}`]),
+    ...(limit === undefined ? [] : [`≤ ${limit} ${unit}`]),
+  ]
+  return `${promises.join(', ')} ${kept ? 'kept' : 'MISSED'}`
 }
 
-const heads = ['ms', 'ours', 'p95', 'min', 'compared with', 'median', 'p95', 'min', 'ratio', 'target', 'runs']
+const heads = ['ours', 'p95', 'min', 'compared with', 'median', 'p95', 'min', 'ratio', 'target', 'runs']
 /** Columns of words; the others are numbers. */
 const words = new Set([0, 4, 9])
 
@@ -52,9 +57,9 @@ const cells = (row: Row): string[] => [
   String(row.ours.runs),
 ]
 
-const table = (rows: readonly Row[]): string[] => {
-  const lines = [heads, ...rows.map(cells)]
-  const widths = heads.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)))
+const table = (unit: string, rows: readonly Row[]): string[] => {
+  const lines = [[unit, ...heads], ...rows.map(cells)]
+  const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)))
   const print = (line: readonly string[]): string =>
     line
       .map((cell, column) =>
@@ -66,6 +71,18 @@ const table = (rows: readonly Row[]): string[] => {
   return [head!, '-'.repeat(head!.length), ...rest]
 }
 
+/** A table for each unit. */
+const tables = (rows: readonly Row[]): string[] => {
+  const units = [...new Set(rows.map(({ unit = 'ms' }) => unit))]
+  return units.flatMap((own) => [
+    ...table(
+      own,
+      rows.filter(({ unit = 'ms' }) => unit === own),
+    ),
+    '',
+  ])
+}
+
 export const asText = ({ quick, machine, rows, notes }: Report): string => {
   const { kernel, cpu, cores, memoryMiB, node, peers, load } = machine
   const [before, after] = load.map((value) => value.toFixed(2))
@@ -75,14 +92,10 @@ export const asText = ({ quick, machine, rows, notes }: Report): string => {
     quick ? 'few runs (--quick): not for comparison' : '',
   ]
   const said = notes.map((note) => `- ${note}`)
-  return [
-    ...(rows.length > 0 ? [...table(rows), ''] : []),
-    ...said,
-    ...facts.filter((fact) => fact !== ''),
-  ].join('\n')
+  return [...tables(rows), ...said, ...facts.filter((fact) => fact !== '')].join('\n')
 }
 
-/** Milliseconds to the microsecond. */
+/** Milliseconds to the microsecond, and MiB to the KiB. */
 const rounded = (stats: Stats): Stats => {
   const round = (value: number): number => Math.round(value * 1000) / 1000
   return {

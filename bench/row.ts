@@ -4,6 +4,8 @@ import type { Stats } from './stats.ts'
 export interface Row {
   /** Which part of the bench: `--only` knows it by this name. */
   readonly group: string
+  /** Of its figures. Default `ms`. */
+  readonly unit?: 'ms' | 'MiB' | undefined
   readonly case: string
   readonly ours: Stats
   /** What ours is compared with, e.g. `C replay`. */
@@ -11,6 +13,8 @@ export interface Row {
   readonly theirs: Stats
   /** The largest ratio of the medians that the design allows; absent where it names none. */
   readonly target?: number | undefined
+  /** The largest median of ours that the design allows, whatever the peer's. */
+  readonly limit?: number | undefined
 }
 
 /** What a part of the bench found. */
@@ -22,6 +26,9 @@ export interface Findings {
 
 export const ratio = ({ ours, theirs }: Row): number => ours.median / theirs.median
 
-/** Whether the row keeps its promise; null where there is none. */
-export const keeps = (row: Row): boolean | null =>
-  row.target === undefined ? null : ratio(row) <= row.target
+/** Whether the row keeps its promises; null where there is none. */
+export const keeps = (row: Row): boolean | null => {
+  const { ours, target, limit } = row
+  if (target === undefined && limit === undefined) return null
+  return (target === undefined || ratio(row) <= target) && (limit === undefined || ours.median <= limit)
+}

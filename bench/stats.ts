@@ -1,4 +1,4 @@
-/** What is said of a number of durations, in milliseconds. */
+/** What is said of a number of durations in milliseconds, or of sizes in MiB. */
 export interface Stats {
   readonly runs: number
   readonly median: number
@@ -12,7 +12,7 @@ const quantile = (sorted: readonly number[], share: number): number => {
   return low + (sorted[Math.ceil(at)]! - low) * (at - Math.floor(at))
 }
 
-/** @param times in milliseconds, at least one */
+/** @param times at least one */
 export const stats = (times: readonly number[]): Stats => {
   if (times.length === 0) throw new RangeError('nothing was measured')
   const sorted = [...times].sort((a, b) => a - b)

@@ -154,6 +154,21 @@ describe('the report', () => {
     ]).toEqual([1, false, true, null])
   })
 
+  it('holds ours alone against a limit, too', () => {
+    expect(keeps({ ...row, target: undefined, limit: 2 })).toBe(true)
+    expect(keeps({ ...row, target: undefined, limit: 1.9 })).toBe(false)
+    expect(keeps({ ...row, target: 1, limit: 1.9 })).toBe(false)
+  })
+
+  it('has a table for each unit', () => {
+    const memory: Row = { ...row, unit: 'MiB', case: 'memory', target: undefined, limit: 40 }
+    const text = asText({ ...report, rows: [memory, row] })
+    expect(text).toMatch(/^MiB +ours .*\n-+\nmemory .* ≤ 40 MiB kept +3\n\nms +ours .*\n-+\nADD /m)
+    expect(JSON.parse(asJson({ ...report, rows: [memory] }))).toMatchObject({
+      rows: [{ unit: 'MiB', limit: 40, kept: true }],
+    })
+  })
+
   it('says the same as text and as JSON', () => {
     expect(asText(report)).toMatch(/^ADD +2\.00 +2\.90 +1\.00 +C replay +2\.00 .* 1\.00 +≤ 0\.5 MISSED +3$/m)
     expect(asText(report)).toContain('- a note')
