@@ -22,6 +22,8 @@ export default defineConfig({
       project('e2e', { retry, testTimeout: 180_000, hookTimeout: 180_000, fileParallelism: false }),
       // A million cases a run: `npm run fuzz`.
       project('fuzz', { testTimeout: 1_800_000 }),
+      // As long as SOAK_MINUTES says: `npm run soak`.
+      project('soak', { fileParallelism: false }),
       project('stock-kernel', { retry, testTimeout: 300_000, hookTimeout: 300_000, fileParallelism: false }),
     ],
   },
