@@ -13,7 +13,7 @@ export const packagesOf = {
     // Hands a socket over, as a socket unit does.
     'systemd',
   ],
-  conformance: [...namespaces, 'containernetworking-plugins'],
+  conformance: [...namespaces, 'containernetworking-plugins', 'dnsmasq-base', 'kea-dhcp4-server'],
   e2e: [...namespaces, 'containernetworking-plugins', 'containerd', 'runc', 'busybox-static'],
   'stock-kernel': [
     ...namespaces,
