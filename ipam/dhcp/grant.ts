@@ -1,7 +1,6 @@
 /** What a lease means for an interface, whichever protocol it came by: what is reported, and what is changed later. */
 import type { Dns, IpConfig, Route } from '../../cni/types.ts'
 import { address, type Connection, isErrno, link, type Request, route } from '../../netlink/index.ts'
-import { withoutAdvertised } from '../advertised-routes.ts'
 
 export interface Grant {
   readonly ips: readonly IpConfig[]
@@ -30,9 +29,9 @@ const routeOptions = (index: number, one: Route) => ({
   scope: one.scope,
 })
 
-/** What the kernel made itself, because a router has advertised itself, is the kernel's to remove. */
-const removal = (index: number, one: Route): Request<void> =>
-  route.delete({ ...routeOptions(index, one), ...(isIpv6(one.dst) ? { protocol: 'boot' } : {}) })
+/** Those that come and go with a lease: IPv6's are what routers say, whatever becomes of an address. */
+const leasedRoutes = (grant: Grant | null): readonly Route[] =>
+  (grant?.routes ?? []).filter(({ dst }) => !isIpv6(dst))
 
 const addressOf = (index: number, { address: own }: IpConfig): Request<void> =>
   address.add({
@@ -59,22 +58,18 @@ export const applyGrant = async (
   after: Grant | null,
 ): Promise<boolean> => {
   const [oldIps, newIps] = [before?.ips ?? [], after?.ips ?? []]
-  const [oldRoutes, newRoutes] = [before?.routes ?? [], after?.routes ?? []]
+  const [oldRoutes, newRoutes] = [leasedRoutes(before), leasedRoutes(after)]
   const goneIps = oldIps.filter((one) => !newIps.some(({ address: own }) => own === one.address))
   const moreIps = newIps.filter((one) => !oldIps.some(({ address: own }) => own === one.address))
   // An IPv4 address takes routes along that name it as their source, and its own network's.
   const anew = goneIps.some(({ address: own }) => !isIpv6(own))
   const goneRoutes = oldRoutes.filter((one) => anew || !newRoutes.some(sameRoute(one)))
-  const moreRoutes = await withoutAdvertised(
-    connection,
-    index,
-    newRoutes.filter((one) => anew || !oldRoutes.some(sameRoute(one))),
-  )
+  const moreRoutes = newRoutes.filter((one) => anew || !oldRoutes.some(sameRoute(one)))
   const mtu = after?.mtu !== undefined && after.mtu !== before?.mtu ? after.mtu : undefined
   const steps: { readonly request: Request<void>; readonly tolerates: (error: unknown) => boolean }[] = [
     ...(mtu === undefined ? [] : [{ request: link.set(index, { mtu }), tolerates: isTooMuch }]),
     ...moreIps.map((one) => ({ request: addressOf(index, one), tolerates: isThere })),
-    ...goneRoutes.map((one) => ({ request: removal(index, one), tolerates: isGone })),
+    ...goneRoutes.map((one) => ({ request: route.delete(routeOptions(index, one)), tolerates: isGone })),
     ...goneIps.map(({ address: own }) => ({
       request: address.delete({ index, address: own }),
       tolerates: isGone,

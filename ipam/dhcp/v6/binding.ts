@@ -15,6 +15,8 @@ import { Transport6 } from './transport.ts'
 /** Milliseconds for the link-local address to be free of doubt: one second, and a random part of another. */
 const LINK_LOCAL_TIMEOUT = 5000
 
+const NO_ROUTER = 'no router has advertised itself ("waitForRouter": false does without)'
+
 export class Binding6 extends LeaseBinding<Lease6, Transport6> {
   readonly version = 6
   protected readonly client: Client6
@@ -112,7 +114,7 @@ export class Binding6 extends LeaseBinding<Lease6, Transport6> {
 
   /** RFC 4861 6.3.7, RFC 7559: until one answers. */
   #askRouters(source: string, tries: number): void {
-    this.#before = { state: 'SOLICITING-ROUTERS', heard: this.#before?.heard || 'no router' }
+    this.#before = { state: 'SOLICITING-ROUTERS', heard: this.#before?.heard || NO_ROUTER }
     if (this.#isManaged) {
       this.#begin()
       return

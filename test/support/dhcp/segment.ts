@@ -106,6 +106,8 @@ export const segment = async (options: SegmentOptions = {}): Promise<Segment> =>
     `ip link add lan0 address ${serverMac} type bridge mcast_snooping 0`,
     'echo 0 > /proc/sys/net/ipv6/conf/lan0/accept_dad',
     'echo 0 > /proc/sys/net/ipv6/conf/lan0/accept_ra',
+    // What advertises itself has to say that it is a router when it is asked for its MAC, or is none to hosts.
+    'echo 1 > /proc/sys/net/ipv6/conf/lan0/forwarding',
     'echo 0 > /proc/sys/net/ipv6/conf/lan0/disable_ipv6',
     // A bridge without a port has no carrier, and so no link-local address to serve from.
     'ip link add anchor0 type veth peer name anchor1',
