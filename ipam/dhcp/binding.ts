@@ -1,5 +1,6 @@
 /** What a keeper does with an attachment's lease, whichever protocol it is of. */
 import type { Logger } from '../../cni/plugin.ts'
+import type { Netns } from '../../netlink/index.ts'
 import type { Grant } from './grant.ts'
 import type { Timebase } from './timebase.ts'
 
@@ -43,5 +44,7 @@ export interface Binding {
 export interface BindingContext {
   readonly time: Timebase
   readonly log: Logger
+  /** Where interfaces of containers have their lower ones. */
+  readonly hostNetns: Netns
   readonly events: BindingEvents
 }

@@ -1,5 +1,5 @@
 /** Asking a link whether somebody has an address: a question, twice, and some time for an answer. */
-import type { DatagramSocket } from './socket.ts'
+import type { PacketSocket } from './socket.ts'
 import type { Timebase } from './timebase.ts'
 
 /**
@@ -14,9 +14,9 @@ export interface Inquiry {
   readonly time: Timebase
   readonly signal: AbortSignal
   /** Opens the socket; what it gets is put to `answer`, which tells that the address is taken. @throws SocketError */
-  open(answer: () => void): DatagramSocket
+  open(answer: () => void): PacketSocket
   /** @throws SocketError */
-  ask(socket: DatagramSocket): void
+  ask(socket: PacketSocket): void
 }
 
 /** @throws SocketError; the signal's reason */

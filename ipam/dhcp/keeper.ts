@@ -6,13 +6,15 @@ import { CniError, codes } from '../../cni/error.ts'
 import type { Logger } from '../../cni/plugin.ts'
 import { parseConf } from '../../cni/schema.ts'
 import type { AttachmentId, Result } from '../../cni/types.ts'
+import { Netns } from '../../netlink/index.ts'
 import { Breather } from '../files.ts'
 import { type DhcpConf, dhcpConf, versionsOf } from './conf.ts'
 import { type Held, Holding } from './holding.ts'
 import type { Entry, Journal } from './journal.ts'
 import type { KeeperStatus, KeptLease, LeaseCall, LeaseKeeper } from './lease-keeper.ts'
+import { lowerOf } from './lower.ts'
 import { applyMtu, bringUp, granted, noLease, resultOf } from './obtaining.ts'
-import { atPlace, GoneError } from './place.ts'
+import { atPlace, GoneError, type Whereabouts } from './place.ts'
 import { type Pace, settingsOf } from './settings.ts'
 import { bootTime, type Timebase } from './timebase.ts'
 import { Turns } from './turns.ts'
@@ -25,6 +27,8 @@ export interface KeeperOptions {
   readonly time?: Timebase | undefined
   /** Put before the paths of namespaces: where the host's root is seen. Default: nothing. */
   readonly hostPrefix?: string | undefined
+  /** Where interfaces of containers have their lower ones. Default: the namespace of this process. */
+  readonly hostNetns?: Netns | undefined
   /** Asks all servers to broadcast. Default false. */
   readonly broadcast?: boolean | undefined
   /** Milliseconds until a message is repeated for the first time. Default 4000. */
@@ -45,6 +49,7 @@ const failed = (code: number, msg: string, details: string, cause?: unknown): Cn
 
 export class Keeper implements LeaseKeeper {
   readonly #options: KeeperOptions
+  readonly #hostNetns: Netns
   readonly time: Timebase
   readonly pace: Pace
   /** By attachment: its leases by protocol. */
@@ -60,6 +65,7 @@ export class Keeper implements LeaseKeeper {
 
   constructor(options: KeeperOptions) {
     this.#options = options
+    this.#hostNetns = options.hostNetns ?? Netns.current()
     this.time = options.time ?? bootTime
     const { firstTimeout = 4000, maxTimeout = 64_000 } = options
     this.pace = { firstTimeout, maxTimeout }
@@ -82,6 +88,7 @@ export class Keeper implements LeaseKeeper {
     const holding: Holding = new Holding(version, what, pace, {
       time,
       log,
+      hostNetns: this.#hostNetns,
       events: {
         changed: () => {
           // What has been let go meanwhile must not come back.
@@ -175,9 +182,10 @@ export class Keeper implements LeaseKeeper {
 
   async #adoptOne(entry: Entry): Promise<void> {
     const { network, containerId, ifName, netns, netnsId, index, mac, settings } = entry
-    const where = { path: this.#pathOf(netns), netnsId, ifName, index, mac }
+    let where: Whereabouts = { path: this.#pathOf(netns), netnsId, ifName, index, mac }
     try {
-      await atPlace(where, async () => {})
+      const lower = await atPlace(where, (place) => lowerOf(place, this.#hostNetns))
+      where = { ...where, lower }
     } catch (error) {
       if (error instanceof GoneError) throw error
       // Whatever it is, it does not say that the lease is not in use.
@@ -235,6 +243,7 @@ export class Keeper implements LeaseKeeper {
           netnsId: place.netns.identity,
           index: place.link.index,
           mac: place.link.address,
+          lower: await lowerOf(place, this.#hostNetns),
         }
         const settings = settingsOf(conf, call, place.link, this.#options.broadcast ?? false)
         const versions = versionsOf(conf)

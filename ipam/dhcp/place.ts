@@ -8,6 +8,7 @@ import {
   NotANamespaceError,
   sameMac,
 } from '../../netlink/index.ts'
+import type { Lower } from './lower.ts'
 
 /** How an interface is found again. */
 export interface Whereabouts {
@@ -19,6 +20,8 @@ export interface Whereabouts {
   /** Of the interface; 0: not known. */
   readonly index: number
   readonly mac: string
+  /** Where it is heard what the interface does not hear. */
+  readonly lower?: Lower | undefined
 }
 
 /** The namespace or the interface is not there any more, or is another one. */

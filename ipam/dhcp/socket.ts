@@ -63,6 +63,9 @@ const membership = (index: number, mac: Uint8Array): Uint8Array => {
   return bytes
 }
 
+/** The interface in a `struct sockaddr_ll`. */
+const indexOf = (address: Uint8Array): number =>
+  new DataView(address.buffer, address.byteOffset).getInt32(4, littleEndian)
 /** The sender's hardware address in a `struct sockaddr_ll`. */
 const senderOf = (address: Uint8Array): Uint8Array => address.subarray(12, 12 + Math.min(address[11] ?? 0, 8))
 
@@ -156,6 +159,14 @@ export class DatagramSocket {
   }
 }
 
+/** What a client needs of the sockets that it speaks by. */
+export interface PacketSocket {
+  /** @throws SocketError; ENOBUFS where the queue is full */
+  send(data: Uint8Array, address: Uint8Array): void
+  /** Safe to repeat. */
+  close(): void
+}
+
 export interface PacketOptions {
   /** Index of the interface. */
   readonly index: number
@@ -186,7 +197,10 @@ export const openPacketSocket = (
       if (group) native.setsockopt(socket, SOL_PACKET, PACKET_ADD_MEMBERSHIP, membership(index, group))
       native.bind(socket, linkAddress(index, protocol))
     },
-    (data, address) => receive(data, senderOf(address)),
+    (data, address) => {
+      // The kernel shows an interface's packet sockets also what it has passed on to one of its VLANs.
+      if (indexOf(address) === index) receive(data, senderOf(address))
+    },
   )
 
 /**

@@ -33,9 +33,13 @@ export class Binding4 extends LeaseBinding<Lease4, Transport4> {
   }
 
   protected openTransport(netns: Netns): Transport4 {
-    const { index, mac } = this.where
+    const { index, mac, lower } = this.where
     const receive = this.guarded(this.client.receive.bind(this.client))
-    return new Transport4({ netns, index, mac }, this.context.time, receive)
+    const below = lower && {
+      netns: lower.inContainer ? netns : this.context.hostNetns,
+      index: lower.index,
+    }
+    return new Transport4({ netns, index, mac, lower: below }, this.context.time, receive)
   }
 
   protected grantOf(lease: Lease4): Grant {

@@ -3,14 +3,15 @@ import { formatMac, type Netns, parseIp, parseMac } from '../../../netlink/index
 import { announcement, isConflict, parseArp, probe } from '../arp.ts'
 import { arpFilter, udpFilter } from '../filter.ts'
 import { inquire } from '../inquiry.ts'
+import { type Interface, openEars } from '../lower.ts'
 import {
   type DatagramSocket,
   ETH_P_ARP,
   ETH_P_IP,
   inetAddress,
   linkAddress,
-  openPacketSocket,
   openUdpSocket,
+  type PacketSocket,
 } from '../socket.ts'
 import type { Timebase } from '../timebase.ts'
 import { encodeUdp, parseUdp } from '../udp.ts'
@@ -25,6 +26,8 @@ export interface Place {
   readonly netns: Netns
   readonly index: number
   readonly mac: string
+  /** Where to listen, too; its namespace is somebody else's to close. */
+  readonly lower: Interface | undefined
 }
 
 const everybody = new Uint8Array(6).fill(0xff)
@@ -44,7 +47,7 @@ const ipBytes = (ip: string): Uint8Array => {
 export class Transport4 {
   readonly #place: Place
   readonly #time: Timebase
-  readonly #packets: DatagramSocket
+  readonly #packets: PacketSocket
   /** Of the address that it was opened for. */
   #unicast: { readonly from: string; readonly socket: DatagramSocket } | undefined
 
@@ -52,8 +55,7 @@ export class Transport4 {
   constructor(place: Place, time: Timebase, receive: (message: Message, senderMac: string) => void) {
     this.#place = place
     this.#time = time
-    this.#packets = openPacketSocket(place.netns, {
-      index: place.index,
+    this.#packets = openEars(place, place.lower, {
       protocol: ETH_P_IP,
       filter: udpFilter(CLIENT_PORT),
       receive(data, senderMac) {
@@ -96,14 +98,13 @@ export class Transport4 {
    * @throws SocketError; the signal's reason
    */
   async isTaken(address: string, signal: AbortSignal): Promise<boolean> {
-    const { netns, index, mac } = this.#place
+    const { index, mac } = this.#place
     const own = { mac, address }
     return await inquire({
       time: this.#time,
       signal,
       open: (answer) =>
-        openPacketSocket(netns, {
-          index,
+        openEars(this.#place, this.#place.lower, {
           protocol: ETH_P_ARP,
           filter: arpFilter,
           receive(data) {

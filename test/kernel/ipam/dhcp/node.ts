@@ -58,7 +58,7 @@ export const keeperNode = async ({ lan: addresses, ...options }: KeeperNodeOptio
   const plug = await lan.plug(node.host, 'lan')
   const path = folder()
   const log = new Log()
-  const keeper = makeKeeper(path, { log: noting(log), ...options })
+  const keeper = makeKeeper(path, { log: noting(log), hostNetns: node.netns, ...options })
   useKeeper(node, keeper)
   const conf = (ipam: JsonObject = {}, more: JsonObject = {}): JsonObject => ({
     type: 'macvlan',
