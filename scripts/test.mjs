@@ -1,7 +1,7 @@
 /**
  * Runs every test (`npm test`), from a fresh clone too: installs node_modules and the Debian packages that the tests
  * use, builds, and ends with a line `N passed, N failed`; exit 0 only where none failed. What can't run here (no root,
- * no apt-get) is left out, and a line says so.
+ * no apt-get, no Go for plugins to compare with) is left out, and a line says so.
  *
  *   npm test                    everything
  *   npm test -- unit kernel     these groups: types lint unit kernel conformance e2e stock-kernel
@@ -10,6 +10,7 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { ensureDependencies } from './dependencies.mjs'
 import { root } from './root.mjs'
+import { ensureGoPlugins } from './testing/go-plugins.mjs'
 import { groups } from './testing/groups.mjs'
 import { differences, machineState } from './testing/machine.mjs'
 import { ensurePackages } from './testing/packages.mjs'
@@ -54,7 +55,10 @@ const main = async () => {
   const { leftOut, failed } = sortOut(names)
   if (failed) problems.push('the packages that the tests use could not be installed')
   if (!build()) problems.push('the build failed')
-  for (const name of names.filter((name) => !leftOut.has(name))) {
+  const running = names.filter((name) => !leftOut.has(name))
+  // After the build, which may begin with an empty folder of its own.
+  const compared = await ensureGoPlugins(running)
+  for (const name of running) {
     heading(name)
     const began = performance.now()
     const result = await groups[name].run()
@@ -73,6 +77,7 @@ const main = async () => {
       `${row.name.padEnd(14)}${row.passed} passed, ${row.failed + row.problems.length} failed${skipped} (${row.seconds.toFixed(1)} s)`,
     )
     for (const skippedTest of row.skipped) console.log(`  skipped: ${skippedTest}`)
+    if (compared.has(row.name)) console.log(`  ${compared.get(row.name)}`)
     for (const problem of row.problems) console.log(`  ${problem}`)
   }
   for (const [name, reason] of leftOut) console.log(`${name.padEnd(14)}left out: ${reason}`)

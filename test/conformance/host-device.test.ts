@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { binDirs } from '../support/plugin.ts'
 import { type Compared, comparable } from './bridge/compare.ts'
-import { goDir, isNew, play, type Scenario, type Side, side } from './bridge/sides.ts'
+import { comparedOf, mustPeerOf, play, type Scenario, type Side, side } from './bridge/sides.ts'
 import { scenarios } from './host-device/scenarios.ts'
 
-const swapped = scenarios.filter(({ newer }) => isNew || !newer)
+const swapped = comparedOf(scenarios)
 
 /** When the wire hears that its other end is down, and where that is then, is by chance. */
 const steady = ({ states, ...more }: Compared): Compared => ({
@@ -25,7 +25,7 @@ const steady = ({ states, ...more }: Compared): Compared => ({
 describe('what both do', () => {
   test.each(swapped)('$title', async (scenario) => {
     const [go, ours] = await Promise.all(
-      [goDir, binDirs.ours].map(async (dir) =>
+      [mustPeerOf(scenario), binDirs.ours].map(async (dir) =>
         steady(comparable(await play(await side(dir), scenario), scenario)),
       ),
     )
@@ -75,7 +75,7 @@ const moving = swapped.filter(({ title, newer }) => !newer && !/^(0\.[124]|0\.3\
 
 describe("ours after Go's", () => {
   test.each(moving)('$title', async (scenario) => {
-    const { on, before, made, checks } = await attached(scenario, goDir)
+    const { on, before, made, checks } = await attached(scenario, mustPeerOf(scenario))
     for (const { after } of made) {
       if (checks) expect((await on.run('CHECK', after, scenario.conf, binDirs.ours)).error).toBeNull()
       expect((await on.run('DEL', after, scenario.conf, binDirs.ours)).error).toBeNull()
@@ -86,7 +86,7 @@ describe("ours after Go's", () => {
   // Where the configuration tells the device by what its link knows: a veth knows no bus.
   const told = moving.filter(({ title }) => !/PCI|deviceID|path/.test(title))
   test.each(told)('$title, without the result', async (scenario) => {
-    const { on, before, made } = await attached(scenario, goDir)
+    const { on, before, made } = await attached(scenario, mustPeerOf(scenario))
     for (const { attachment } of made)
       expect((await on.run('DEL', attachment, scenario.conf, binDirs.ours)).error).toBeNull()
     expect(await linksOf(on)).toEqual(before)
@@ -95,6 +95,7 @@ describe("ours after Go's", () => {
 
 describe("Go's after ours", () => {
   test.each(moving)('$title', async (scenario) => {
+    const goDir = mustPeerOf(scenario)
     const { on, before, made, checks } = await attached(scenario, binDirs.ours)
     for (const { after } of made) {
       if (checks) expect((await on.run('CHECK', after, scenario.conf, goDir)).error).toBeNull()

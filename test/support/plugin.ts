@@ -4,9 +4,13 @@ import { allVersions } from '../../cni/types.ts'
 import { type Finished, plainEnv } from './program.ts'
 import type { Container, PrivateHost } from './space.ts'
 
-/** Folders of CNI executables: Debian's containernetworking-plugins, and what `npm run build` made. */
+/**
+ * Folders of CNI executables: Debian's containernetworking-plugins; newer ones, which `npm test` builds where there is
+ * Go; and what `npm run build` made.
+ */
 export const binDirs = {
   go: '/usr/lib/cni',
+  goNewer: fileURLToPath(new URL('../../build/go-plugins', import.meta.url)),
   ours: fileURLToPath(new URL('../../dist/cni/bin', import.meta.url)),
 } as const
 

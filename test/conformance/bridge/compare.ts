@@ -3,7 +3,7 @@
  * deliberate differences of ours, each with its reason. docs/differences.md tells them to users.
  */
 import { binDirs, type PluginRun } from '../../support/plugin.ts'
-import { goDir, isNew, type Played, play, type Scenario, side } from './sides.ts'
+import { isNewFor, mustPeerOf, type Played, play, type Scenario, side } from './sides.ts'
 
 type Json = Record<string, unknown>
 
@@ -32,6 +32,8 @@ const without = (object: Json, keys: readonly string[]): Json =>
 /** A change of every value of a kind, wherever it is. */
 interface Difference {
   readonly why: string
+  /** Go's have come to do the same. */
+  readonly gone?: boolean
   readonly link?: (link: PrintedLink) => Json
   readonly result?: (result: Json) => Json
   readonly sysctl?: (line: string) => boolean
@@ -43,7 +45,7 @@ const interfaces = (result: Json, change: (one: Json) => Json): Json =>
   Array.isArray(result.interfaces) ? { ...result, interfaces: result.interfaces.map(change) } : result
 const isKind = (link: PrintedLink, kind: string): boolean => link.linkinfo?.info_kind === kind
 
-export const differences: readonly Difference[] = [
+const differences: readonly Difference[] = [
   {
     why: 'results of 1.1.0 tell MTUs, as the specification has it',
     result: (result) =>
@@ -78,22 +80,21 @@ export const differences: readonly Difference[] = [
     why: 'errors name the version they are of, as the specification has it, and tell what to do in their details',
     error: (error) => without(error, ['cniVersion', 'details']),
   },
-  ...(isNew
-    ? []
-    : [
-        {
-          why: 'IPv6 addresses stay when the interface goes down for a while; Go’s do so since 1.2',
-          sysctl: (line: string) => !line.endsWith('keep_addr_on_down=1'),
-        },
-        {
-          why: 'an empty dns is left out of results of 1.x; Go does so since 1.3',
-          result: (result: Json) =>
-            Object.keys((result.dns as Json | undefined) ?? {}).length === 0
-              ? without(result, ['dns'])
-              : result,
-        },
-      ]),
+  {
+    why: 'IPv6 addresses stay when the interface goes down for a while; Go’s do so since 1.2',
+    gone: true,
+    sysctl: (line) => !line.endsWith('keep_addr_on_down=1'),
+  },
+  {
+    why: 'an empty dns is left out of results of 1.x; Go does so since 1.3',
+    gone: true,
+    result: (result) =>
+      Object.keys((result.dns as Json | undefined) ?? {}).length === 0 ? without(result, ['dns']) : result,
+  },
 ]
+
+const differencesOf = (scenario: Scenario): readonly Difference[] =>
+  isNewFor(scenario) ? differences.filter(({ gone }) => !gone) : differences
 
 /** Names and MACs by chance in a result, and the ids and link-local addresses that follow from MACs. */
 const steadyResult = (result: Json, keepMac: boolean): Json =>
@@ -156,17 +157,21 @@ const withLinkLocalLast = (link: unknown): unknown => {
   return { ...more, addr_info: [...all.filter((own) => !isLocal(own)), ...all.filter(isLocal).sort(byText)] }
 }
 
-const run = ({ status, result, error }: PluginRun, keepMac: boolean): ComparedRun => {
+const run = ({ status, result, error }: PluginRun, scenario: Scenario): ComparedRun => {
   let printed = result as Json | null
   let refused = error as Json | null
-  for (const { result: change, error: changeError } of differences) {
+  for (const { result: change, error: changeError } of differencesOf(scenario)) {
     if (printed && change) printed = change(printed)
     if (refused && changeError) refused = changeError(refused)
   }
-  return { status, result: printed && steadyResult(printed, keepMac), error: refused }
+  return {
+    status,
+    result: printed && steadyResult(printed, scenario.keepContainerMac ?? false),
+    error: refused,
+  }
 }
 
-export const comparable = (played: Played, { keepContainerMac = false }: Scenario): Compared => {
+export const comparable = (played: Played, scenario: Scenario): Compared => {
   const containerMacs = Object.values(played.runs).flatMap(
     ({ result }) => result?.interfaces?.flatMap(({ mac, sandbox }) => (mac && sandbox ? [mac] : [])) ?? [],
   )
@@ -176,7 +181,7 @@ export const comparable = (played: Played, { keepContainerMac = false }: Scenari
     const afterDel = when.includes('DEL')
     let links = (state.links as PrintedLink[]).map((link) => steadyLink(link, afterDel))
     let { sysctls, fdb } = state
-    for (const { link, sysctl, fdb: keep } of differences) {
+    for (const { link, sysctl, fdb: keep } of differencesOf(scenario)) {
       if (link) links = links.map(link) as PrintedLink[]
       if (sysctl) sysctls = sysctls.filter(sysctl)
       if (keep) fdb = fdb.filter((entry) => keep(entry as Json))
@@ -201,9 +206,7 @@ export const comparable = (played: Played, { keepContainerMac = false }: Scenari
     return [when, all] as const
   })
   return {
-    runs: Object.fromEntries(
-      Object.entries(played.runs).map(([step, one]) => [step, run(one, keepContainerMac)]),
-    ),
+    runs: Object.fromEntries(Object.entries(played.runs).map(([step, one]) => [step, run(one, scenario)])),
     states: Object.fromEntries(states),
     files: played.files,
   }
@@ -212,6 +215,6 @@ export const comparable = (played: Played, { keepContainerMac = false }: Scenari
 /** A scenario played by both, each on a node of its own. */
 export const playBoth = async (scenario: Scenario): Promise<{ go: Compared; ours: Compared }> => {
   const played = async (dir: string) => comparable(await play(await side(dir), scenario), scenario)
-  const [go, ours] = await Promise.all([played(goDir), played(binDirs.ours)])
+  const [go, ours] = await Promise.all([played(mustPeerOf(scenario)), played(binDirs.ours)])
   return { go, ours }
 }

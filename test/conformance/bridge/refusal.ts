@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { binDirs } from '../../support/plugin.ts'
 import { playBoth } from './compare.ts'
-import { goDir, type Scenario } from './sides.ts'
+import { mustPeerOf, type Scenario } from './sides.ts'
 
 /** A configuration that both refuse. */
 export interface Refused extends Scenario {
@@ -24,7 +24,10 @@ export const refusals = (refused: readonly Refused[]): void => {
       if (error?.code !== 999) expect(own.error?.code).toBe(error?.code)
       if (words) expect(own.error?.msg).toMatch(words)
       // The oldest end one of their sentences with a full stop.
-      else expect(own.error?.msg).toBe(String(error?.msg).replace(/\.$/, '').replaceAll(goDir, binDirs.ours))
+      else
+        expect(own.error?.msg).toBe(
+          String(error?.msg).replace(/\.$/, '').replaceAll(mustPeerOf(scenario), binDirs.ours),
+        )
     }
     // Go leaves a bridge and a pair for DEL to remove.
     if (!scenario.prepare && (scenario.attachments ?? []).length < 2)

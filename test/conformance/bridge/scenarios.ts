@@ -1,8 +1,8 @@
 /** Configurations of the bridge plugin: every key, and what keys do together. */
-import type { JsonObject } from '../../../cni/types.ts'
+import { allVersions, type JsonObject } from '../../../cni/types.ts'
 import type { PrivateHost } from '../../support/space.ts'
 import type { Refused } from './refusal.ts'
-import { type Attachment, goVersions, type Scenario } from './sides.ts'
+import type { Attachment, Scenario } from './sides.ts'
 
 const v4 = { type: 'host-local', subnet: '10.22.0.0/16', routes: [{ dst: '0.0.0.0/0' }] }
 const v6 = { type: 'host-local', subnet: 'fd00:22::/64', routes: [{ dst: '::/0' }] }
@@ -241,7 +241,7 @@ const leftOver: Scenario[] = [
 ]
 
 /** A few that differ most, in every version. */
-const versions = goVersions.flatMap((cniVersion) => [
+const versions = allVersions.flatMap((cniVersion) => [
   scenario(`${cniVersion}: the classic one`, {
     cniVersion,
     isGateway: true,

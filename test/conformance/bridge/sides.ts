@@ -1,5 +1,6 @@
 /** One scenario played twice: by the Go plugins and by ours, each on a node of its own with the same paths. */
 import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import type { JsonObject } from '../../../cni/types.ts'
 import { binDirs, type PluginRun, runPlugin } from '../../support/plugin.ts'
 import { plainEnv } from '../../support/program.ts'
@@ -40,11 +41,35 @@ export interface Scenario {
   readonly prepare?: (host: PrivateHost) => Promise<void>
   /** Looks at states after CHECK and after the first DEL, too, not only after ADD and at the end. */
   readonly thorough?: boolean
-  /** Only for peers that have it. */
+  /** Only for peers that have it: Debian's don't, see {@link peerOf}. */
   readonly newer?: boolean
   /** The container's MAC is asked for, and has to be the same. */
   readonly keepContainerMac?: boolean
 }
+
+/**
+ * The folder of the Go plugin that a scenario is compared with: what the usual ones lack is taken from those that
+ * `npm test` builds. Null where these are not here, which its summary tells.
+ */
+export const peerOf = ({ conf, newer = false }: Pick<Scenario, 'conf' | 'newer'>): string | null => {
+  const isOld = !newer && conf.cniVersion !== '1.1.0'
+  const dirs = !isOld && !isNew ? [binDirs.goNewer] : [goDir, binDirs.goNewer]
+  return dirs.find((dir) => existsSync(`${dir}/${conf.type ?? 'bridge'}`)) ?? null
+}
+
+/** The same, where there has to be one. */
+export const mustPeerOf = (scenario: Scenario): string => {
+  const dir = peerOf(scenario)
+  if (dir === null) throw new Error(`no Go plugin to compare with: ${scenario.title}`)
+  return dir
+}
+
+/** Those of them that can be compared here. */
+export const comparedOf = <T extends Pick<Scenario, 'conf' | 'newer'>>(scenarios: readonly T[]): T[] =>
+  scenarios.filter((scenario) => peerOf(scenario) !== null)
+
+/** Whether what a scenario is compared with has what came after Debian's. */
+export const isNewFor = (scenario: Scenario): boolean => isNew || peerOf(scenario) === binDirs.goNewer
 
 /** What one implementation has come to. */
 export interface Played {

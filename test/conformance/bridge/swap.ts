@@ -1,7 +1,7 @@
 /** An operator puts other plugins in place while containers run: what one implementation began, the other ends. */
 import { describe, expect, test } from 'vitest'
 import { binDirs } from '../../support/plugin.ts'
-import { goDir, type Scenario, type Side, side } from './sides.ts'
+import { mustPeerOf, type Scenario, type Side, side } from './sides.ts'
 
 /** Everything that an attachment of any kind may have left on the host. */
 const left = async ({ host }: Side): Promise<string[]> => {
@@ -39,7 +39,7 @@ export const swaps = (swapped: readonly Scenario[]): void => {
   describe("ours after Go's", () => {
     test.each(swapped)('$title', async (scenario) => {
       const { conf } = scenario
-      const { on, made } = await attach(scenario, goDir)
+      const { on, made } = await attach(scenario, mustPeerOf(scenario))
       for (const attachment of made) {
         if (versionOf(scenario) >= '0.4.0')
           expect((await on.run('CHECK', attachment, conf, binDirs.ours)).error).toBeNull()
@@ -51,7 +51,7 @@ export const swaps = (swapped: readonly Scenario[]): void => {
     })
 
     test.each(swapped)('$title, without the result', async (scenario) => {
-      const { on, attachments } = await attach(scenario, goDir)
+      const { on, attachments } = await attach(scenario, mustPeerOf(scenario))
       for (const attachment of attachments)
         expect((await on.run('DEL', attachment, scenario.conf, binDirs.ours)).error).toBeNull()
       expect(await left(on)).toEqual([])
@@ -61,6 +61,7 @@ export const swaps = (swapped: readonly Scenario[]): void => {
   describe("Go's after ours", () => {
     test.each(swapped)('$title', async (scenario) => {
       const { conf } = scenario
+      const goDir = mustPeerOf(scenario)
       const { on, made } = await attach(scenario, binDirs.ours)
       for (const attachment of made) {
         // Go's CHECK can't do without IPAM.

@@ -1,8 +1,8 @@
 /** Configurations of the host-device plugin: every way to name a device, and what it meets. */
-import type { JsonObject } from '../../../cni/types.ts'
+import { allVersions, type JsonObject } from '../../../cni/types.ts'
 import type { PrivateHost } from '../../support/space.ts'
 import type { Refused } from '../bridge/refusal.ts'
-import { goVersions, type Scenario } from '../bridge/sides.ts'
+import type { Scenario } from '../bridge/sides.ts'
 
 const v4 = { type: 'host-local', subnet: '10.22.0.0/16', routes: [{ dst: '0.0.0.0/0' }] }
 const fixed = (more: JsonObject = {}): JsonObject => ({
@@ -94,10 +94,10 @@ export const scenarios: readonly Scenario[] = [
     { pciBusID: '0000:01:00.0', ipam: fixed() },
     { script: userSpace, newer: true },
   ),
-  ...goVersions
+  ...allVersions
     .filter((version) => version >= '0.3.0')
     .map((cniVersion) => scenario(`${cniVersion}, layer 2`, { device: 'hd0', cniVersion })),
-  ...goVersions.map((cniVersion) => scenario(cniVersion, { device: 'hd0', cniVersion, ipam: v4 })),
+  ...allVersions.map((cniVersion) => scenario(cniVersion, { device: 'hd0', cniVersion, ipam: v4 })),
 ]
 
 export const refused: readonly Refused[] = [

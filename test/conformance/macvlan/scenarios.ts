@@ -1,8 +1,8 @@
 /** Configurations of the macvlan plugin: every key, and the addresses it meets. */
-import type { JsonObject } from '../../../cni/types.ts'
+import { allVersions, type JsonObject } from '../../../cni/types.ts'
 import type { Container, PrivateHost } from '../../support/space.ts'
 import type { Refused } from '../bridge/refusal.ts'
-import { goVersions, type Scenario } from '../bridge/sides.ts'
+import type { Scenario } from '../bridge/sides.ts'
 
 /** What is in the container before. */
 export interface MacvlanScenario extends Scenario {
@@ -118,7 +118,7 @@ const keys: readonly MacvlanScenario[] = [
   ),
 ]
 
-const versions = goVersions.map((cniVersion) =>
+const versions = allVersions.map((cniVersion) =>
   scenario(
     `of ${cniVersion}`,
     // The oldest results do not tell the MAC, which is in the master's table.

@@ -1,7 +1,7 @@
 /** Configurations of the ptp plugin: every key, and the addresses it meets. */
-import type { JsonObject } from '../../../cni/types.ts'
+import { allVersions, type JsonObject } from '../../../cni/types.ts'
 import type { Refused } from '../bridge/refusal.ts'
-import { goVersions, type Scenario } from '../bridge/sides.ts'
+import type { Scenario } from '../bridge/sides.ts'
 
 const v4 = { type: 'host-local', subnet: '10.22.0.0/16', routes: [{ dst: '0.0.0.0/0' }] }
 const v6 = { type: 'host-local', subnet: 'fd00:22::/64', routes: [{ dst: '::/0' }] }
@@ -115,7 +115,7 @@ const masqueraded: readonly Scenario[] = [
   ),
 ]
 
-const versions = goVersions.map((cniVersion) => scenario(`${cniVersion}`, { cniVersion, ipam: dual }))
+const versions = allVersions.map((cniVersion) => scenario(`${cniVersion}`, { cniVersion, ipam: dual }))
 
 export const scenarios: readonly Scenario[] = [...general, ...addresses, ...masqueraded, ...versions]
 

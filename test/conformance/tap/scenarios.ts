@@ -1,6 +1,6 @@
 /** Configurations of the tap plugin. */
-import type { JsonObject } from '../../../cni/types.ts'
-import { goVersions, type Scenario } from '../bridge/sides.ts'
+import { allVersions, type JsonObject } from '../../../cni/types.ts'
+import type { Scenario } from '../bridge/sides.ts'
 
 const one = { address: '10.9.0.5/24', gateway: '10.9.0.1' }
 const fixed = (addresses: readonly JsonObject[], more: JsonObject = {}): JsonObject => ({
@@ -44,5 +44,5 @@ const keys: readonly Scenario[] = [
 
 export const scenarios: readonly Scenario[] = [
   ...keys,
-  ...goVersions.map((cniVersion) => scenario(`of ${cniVersion}`, { cniVersion })),
+  ...allVersions.map((cniVersion) => scenario(`of ${cniVersion}`, { cniVersion })),
 ]
