@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import { binDirs } from '../support/plugin.ts'
 import { type Compared, playBoth } from './bridge/compare.ts'
 import { comparedOf } from './bridge/sides.ts'
+import { swaps } from './bridge/swap.ts'
 import { scenarios } from './tap/scenarios.ts'
 
 interface Shown extends Record<string, unknown> {
@@ -47,6 +48,8 @@ test.each(comparedOf(scenarios))('$title', async (scenario) => {
   for (const [step, run] of Object.entries(ours.runs)) expect([step, run.error]).toEqual([step, null])
   expect(withoutDifferences(ours)).toEqual(withoutDifferences(go))
 })
+
+swaps(comparedOf(scenarios).filter(({ title }) => title === 'two containers'))
 
 test('all are compared where the newer plugins are; npm test says so where not', () => {
   const compared = comparedOf(scenarios).length

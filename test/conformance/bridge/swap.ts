@@ -36,6 +36,8 @@ const versionOf = ({ conf }: Scenario): string => String(conf.cniVersion ?? '1.0
 
 /** Declares the tests of scenarios that have something to leave behind, or to be checked. */
 export const swaps = (swapped: readonly Scenario[]): void => {
+  // A group without a test is an error.
+  if (swapped.length === 0) return
   describe("ours after Go's", () => {
     test.each(swapped)('$title', async (scenario) => {
       const { conf } = scenario
