@@ -67,6 +67,10 @@ const timersOf = ({ t1, t2 }: IaNa, { preferredLifetime, validLifetime }: IaAddr
 const isFailure = (status: { readonly code: StatusCode } | undefined): boolean =>
   status !== undefined && status.code !== 'Success'
 
+/** Whether an address that the client has is taken from it. */
+const takes = ({ iaAddress = [] }: IaNa, held: string | null): boolean =>
+  iaAddress.some(({ address, validLifetime }) => address === held && validLifetime === 0)
+
 /** The address to use: the one that is held where it may be kept, or else the first that is not deprecated. */
 const choose = (addresses: readonly IaAddress[], held: string | null): IaAddress | undefined => {
   const usable = addresses.filter(
@@ -90,7 +94,14 @@ const choose = (addresses: readonly IaAddress[], held: string | null): IaAddress
 export const answerOf = ({ options }: Message, server: string, { iaid, held, now }: Asked): Answer => {
   const refused = (refusal: Refusal, text = ''): Answer => ({ refusal, text })
   const { statusCode } = options
-  if (statusCode && statusCode.code !== 'Success') return refused(statusCode.code, statusCode.message)
+  if (statusCode && statusCode.code !== 'Success') {
+    const { code, message } = statusCode
+    // That an address is off the link, dnsmasq says by lifetimes of 0, and calls the whole NoAddrsAvail.
+    return refused(
+      options.iaNa?.some((one) => one.iaid === iaid && takes(one, held)) ? 'withdrawn' : code,
+      message,
+    )
+  }
   // T1 after T2: as if it were not there (section 21.4).
   const ia = options.iaNa?.find((one) => one.iaid === iaid && !(one.t1 > one.t2 && one.t2 > 0))
   if (!ia) return refused('missing')
@@ -101,10 +112,7 @@ export const answerOf = ({ options }: Message, server: string, { iaid, held, now
   if (!chosen) {
     const failed = addresses.find((one) => isFailure(one.statusCode))?.statusCode
     if (failed && failed.code !== 'Success') return refused(failed.code, failed.message)
-    const isWithdrawn = addresses.some(
-      ({ address, validLifetime }) => address === held && validLifetime === 0,
-    )
-    return refused(isWithdrawn ? 'withdrawn' : 'missing')
+    return refused(takes(ia, held) ? 'withdrawn' : 'missing')
   }
   const { renew, rebind } = timersOf(ia, chosen)
   const after = (seconds: number): number | null =>
@@ -129,8 +137,9 @@ export const answerOf = ({ options }: Message, server: string, { iaid, held, now
 /** A refusal in words. @param server DUID in hex */
 export const describeRefusal = (server: string, refusal: Refusal, text: string): string => {
   if (refusal === 'missing') return `server ${server} gave no address that can be used`
-  if (refusal === 'withdrawn') return `server ${server} took the address back`
-  return `server ${server} said ${typeof refusal === 'number' ? `status ${refusal}` : refusal}${text && `: ${text}`}`
+  const why = text && `: ${text}`
+  if (refusal === 'withdrawn') return `server ${server} took the address back${why}`
+  return `server ${server} said ${typeof refusal === 'number' ? `status ${refusal}` : refusal}${why}`
 }
 
 /** The first of some moments; null: never. */

@@ -128,6 +128,18 @@ describe('a refusal', () => {
       OTHER_ADDRESS,
       { refusal: 'missing', text: '' },
     ],
+    [
+      'by taking away what was held, whatever it is called',
+      { preferred: 0, valid: 0, options: { statusCode: { code: 'NoAddrsAvail', message: 'z' } } },
+      ADDRESS,
+      { refusal: 'withdrawn', text: 'z' },
+    ],
+    [
+      'of the message, which says nothing of what is held',
+      { preferred: 0, valid: 0, options: { statusCode: { code: 'NoAddrsAvail', message: 'z' } } },
+      OTHER_ADDRESS,
+      { refusal: 'NoAddrsAvail', text: 'z' },
+    ],
     ['by silence', { ia: { iaAddress: [] } }, ADDRESS, { refusal: 'missing', text: '' }],
   ])('%s', (_, answer, held, expected) => {
     expect(read(answer, held)).toEqual(expected)
