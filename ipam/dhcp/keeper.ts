@@ -253,7 +253,7 @@ export class Keeper implements LeaseKeeper {
         const timeout = conf.ipam.timeout === undefined ? undefined : conf.ipam.timeout * 1000
         const deadline = this.time.now() + (timeout ?? this.#options.deadline ?? DEFAULT_DEADLINE)
         const effort = { time: this.time, log: this.#options.log, deadline, signal }
-        await bringUp(place, effort)
+        const settle = await bringUp(place, effort, versions.includes(6))
         const id = { network: conf.name, containerId: call.containerId, ifName: call.ifName }
         const holdings = versions.map(
           (version) =>
@@ -263,6 +263,7 @@ export class Keeper implements LeaseKeeper {
         try {
           const late = () => this.#count('timedOut')
           const grants = await Promise.all(holdings.map((holding) => granted(holding, effort, late)))
+          settle()
           return resultOf(await applyMtu(grants, place, effort.log), call)
         } catch (error) {
           for (const holding of holdings) this.#giveBack(holding)

@@ -25,11 +25,37 @@ export interface Effort {
 export const noLease = (details: string): CniError =>
   new CniError({ code: codes.tryAgainLater, msg: NO_LEASE, details })
 
-/** Brings the interface up and waits for its carrier. Equivalent: `ip link set eth0 up`. @throws NetlinkError */
+/**
+ * Lets the link-local address that comes with the link be used while its duplicates are looked for (RFC 4429), which
+ * takes the kernel a second and more. A kernel that can't is waited for. Equivalent: `sysctl -w
+ * net.ipv6.conf.eth0.use_optimistic=1 net.ipv6.conf.eth0.optimistic_dad=1`.
+ * @returns makes it as it was for addresses that come later
+ */
+const beOptimistic = ({ netns, link: { name } }: OpenPlace): (() => void) => {
+  const own = `net/ipv6/conf/${name}`
+  const [, before] = netns.writeSysctls([
+    // Asked for when something is sent, and without a meaning for other addresses.
+    { name: `${own}/use_optimistic`, value: '1' },
+    { name: `${own}/optimistic_dad`, value: '1' },
+  ])
+  return () => {
+    if (typeof before === 'string') netns.writeSysctls([{ name: `${own}/optimistic_dad`, value: before }])
+  }
+}
+
+/**
+ * Brings the interface up and waits for its carrier. Equivalent: `ip link set eth0 up`.
+ * @param ipv6 whether it is to be used for DHCPv6
+ * @returns what is to be called when there are addresses
+ * @throws NetlinkError
+ */
 export const bringUp = async (
-  { netns, connection, link: found }: OpenPlace,
+  place: OpenPlace,
   { time, log, deadline, signal }: Effort,
-): Promise<void> => {
+  ipv6: boolean,
+): Promise<() => void> => {
+  const { netns, connection, link: found } = place
+  const settle = ipv6 ? beOptimistic(place) : () => {}
   if (!found.up) await connection.run(link.set(found.index, { up: true }))
   const timeout = Math.min(CARRIER_TIMEOUT, Math.max(1, deadline - time.now()))
   try {
@@ -43,6 +69,7 @@ export const bringUp = async (
     if (!(error instanceof TimeoutError)) throw error
     log.warn(`DHCP: ${found.name} has no carrier`)
   }
+  return settle
 }
 
 const silence = ({ binding, what: { id } }: Holding, seconds: number): CniError => {

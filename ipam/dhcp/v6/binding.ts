@@ -71,8 +71,8 @@ export class Binding6 extends LeaseBinding<Lease6, Transport6> {
     this.#before = { state: 'STARTING', heard: '' }
     this.#isManaged = false
     atPlace(this.where, (place) => this.#prepare(place, preparing.signal)).then(
-      (source) => {
-        if (!preparing.signal.aborted) this.#askRouters(source, 0)
+      (own) => {
+        if (!preparing.signal.aborted) this.#askRouters(own, 0)
       },
       (error: unknown) => {
         if (preparing.signal.aborted) return
@@ -88,8 +88,11 @@ export class Binding6 extends LeaseBinding<Lease6, Transport6> {
     this.#timer = this.context.time.after(this.#pace.firstTimeout, () => this.start())
   }
 
-  /** @returns the link-local address; empty: none */
-  async #prepare({ netns, connection, link }: OpenPlace, signal: AbortSignal): Promise<string> {
+  /** @returns the link-local address; null: none */
+  async #prepare(
+    { netns, connection, link }: OpenPlace,
+    signal: AbortSignal,
+  ): Promise<address.Address | null> {
     signal.throwIfAborted()
     const [outcome] = netns.writeSysctls([{ name: `net/ipv6/conf/${link.name}/disable_ipv6`, value: '0' }])
     if (outcome instanceof Error)
@@ -97,30 +100,30 @@ export class Binding6 extends LeaseBinding<Lease6, Transport6> {
     // The kernel asks routers, too, as soon as it has an address: their answer to that is heard already.
     this.transport()
     const isUsable = ({ family, scope, flags }: address.Address): boolean =>
-      family === 6 && scope === 'link' && !flags.tentative
+      family === 6 && scope === 'link' && !flags.dadfailed && (!flags.tentative || flags.optimistic)
     try {
       const all = await waitForAddress({ netns, connection }, link.index, (own) => own.some(isUsable), {
         timeout: LINK_LOCAL_TIMEOUT,
         signal,
       })
-      return all.find(isUsable)?.ip ?? ''
+      return all.find(isUsable) ?? null
     } catch (error) {
       if (!(error instanceof TimeoutError)) throw error
       // Without it nothing can be sent: each try will say so.
       this.context.log.warn(`DHCPv6: ${link.name} has no link-local address`)
-      return ''
+      return null
     }
   }
 
   /** RFC 4861 6.3.7, RFC 7559: until one answers. */
-  #askRouters(source: string, tries: number): void {
+  #askRouters(own: address.Address | null, tries: number): void {
     this.#before = { state: 'SOLICITING-ROUTERS', heard: this.#before?.heard || NO_ROUTER }
     if (this.#isManaged) {
       this.#begin()
       return
     }
     try {
-      this.sendBy((transport) => transport.solicit(source))
+      this.sendBy((transport) => transport.solicit(own))
     } catch (error) {
       this.#before = { state: 'SOLICITING-ROUTERS', heard: (error as Error).message }
     }
@@ -130,7 +133,7 @@ export class Binding6 extends LeaseBinding<Lease6, Transport6> {
     }
     const { firstTimeout, maxTimeout } = this.#pace
     const wait = Math.min(firstTimeout * 2 ** tries, maxTimeout)
-    this.#timer = this.context.time.after(wait, () => this.#askRouters(source, tries + 1))
+    this.#timer = this.context.time.after(wait, () => this.#askRouters(own, tries + 1))
   }
 
   #begin(): void {

@@ -1,5 +1,5 @@
 /** A DHCPv6 client's sockets on its interface, and its ear for routers: open while it talks. */
-import { type Netns, parseIp, parseMac } from '../../../netlink/index.ts'
+import { type address, type Netns, parseIp, parseMac } from '../../../netlink/index.ts'
 import { isLinkLocal } from '../../advertised-routes.ts'
 import { icmp6Filter } from '../filter.ts'
 import {
@@ -90,24 +90,25 @@ export class Transport6 {
 
   /**
    * Asks all routers of the link to say what they are (RFC 4861 section 6.3.7).
-   * @param source link-local address of the interface: a router can answer it alone, and need not wait for the time of
-   *   its next advertisement to all. Empty: it has none
+   * @param own the interface's link-local address: a router can answer it alone, and need not wait for the time of its
+   *   next advertisement to all. Null: it has none. While it may be a duplicate its MAC is not told (RFC 4429 section 3.2)
    * @throws SocketError
    */
-  solicit(source: string): void {
+  solicit(own: Pick<address.Address, 'ip' | 'flags'> | null): void {
     const { index, mac } = this.#place
-    const message = encodeSolicitation(source === '' ? undefined : (parseMac(mac) ?? undefined))
+    const isSettled = own !== null && !own.flags.tentative
+    const message = encodeSolicitation((isSettled && parseMac(mac)) || undefined)
     this.#routers.send(
-      encodeIcmp6({ source: source || '::', destination: ALL_ROUTERS, message }),
+      encodeIcmp6({ source: own?.ip ?? '::', destination: ALL_ROUTERS, message }),
       linkAddress(index, ETH_P_IPV6, multicastMac(bytesOf(ALL_ROUTERS))),
     )
   }
 
   /** Asks the link whether somebody has an address. @throws SocketError; the signal's reason */
-  async isTaken(address: string, signal: AbortSignal): Promise<boolean> {
+  async isTaken(wanted: string, signal: AbortSignal): Promise<boolean> {
     const { netns, index } = this.#place
     const nonce = Uint8Array.from({ length: NONCE_LENGTH }, () => Math.floor(this.#time.random() * 0x100))
-    const { packet, mac: group } = duplicateProbe(address, nonce)
+    const { packet, mac: group } = duplicateProbe(wanted, nonce)
     return await inquire({
       time: this.#time,
       signal,
@@ -120,7 +121,7 @@ export class Transport6 {
           group,
           receive(data) {
             const heard = parseIcmp6(data)
-            if (heard && isDuplicate(heard, address, nonce)) answer()
+            if (heard && isDuplicate(heard, wanted, nonce)) answer()
           },
         }),
       ask: (socket) => socket.send(packet, linkAddress(index, ETH_P_IPV6, group)),
