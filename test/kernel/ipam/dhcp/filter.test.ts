@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { announcement, parseArp, probe } from '../../../../ipam/dhcp/arp.ts'
-import { arpFilter, udpFilter } from '../../../../ipam/dhcp/filter.ts'
+import { arpFilter, icmp6Filter, udpFilter } from '../../../../ipam/dhcp/filter.ts'
+import { encodeIcmp6, parseIcmp6 } from '../../../../ipam/dhcp/icmp6.ts'
 import { encodeUdp, parseUdp } from '../../../../ipam/dhcp/udp.ts'
 import type { Descriptor } from '../../../../native/binding.ts'
 import { type Space, space } from '../../../support/space.ts'
@@ -8,6 +9,7 @@ import { AF_PACKET, closing, EPOLLIN, native, SOCK_DGRAM, socket } from '../../.
 
 const ETH_P_IP = 0x0800
 const ETH_P_ARP = 0x0806
+const ETH_P_IPV6 = 0x86dd
 
 /** `struct sockaddr_ll`; to everybody where it is for sending. */
 const linkLayer = (protocol: number, index: number): Uint8Array => {
@@ -109,4 +111,32 @@ test('a socket with the filter for ARP wakes for requests and replies', async ()
   for (const packet of [asked.with(7, 3), asked.with(1, 32), asked.with(3, 6), asked, asked.with(7, 2), last])
     send(packet)
   expect(await received).toEqual([asked, asked.with(7, 2), last])
+})
+
+test('a socket with the filter for ICMPv6 wakes for its types alone, and for what no router has forwarded', async () => {
+  const open = await joined()
+  // Types of which the kernels at both ends say nothing themselves.
+  const { receiver, send } = open(ETH_P_IPV6, icmp6Filter(200, 201))
+  const message = (type: number, text: string) =>
+    encodeIcmp6({
+      source: 'fe80::1',
+      destination: 'ff02::1',
+      message: Uint8Array.of(type, 0, 0, 0, ...Buffer.from(text)),
+    })
+  const [first, last] = [message(200, 'first'), message(201, 'last')]
+  const received = receiveUntil(receiver, (bytes) => Buffer.from(bytes).toString().endsWith('last'))
+  for (const packet of [
+    message(202, 'other type'),
+    first.with(0, 0x40),
+    first.with(6, 17),
+    first.with(6, 0),
+    first.with(7, 254),
+    first.subarray(0, 40),
+    first,
+    last,
+  ])
+    send(packet)
+  const all = await received
+  expect(all).toEqual([first, last])
+  expect(parseIcmp6(all[0]!)).toMatchObject({ source: 'fe80::1', destination: 'ff02::1' })
 })

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it, test } from 'vitest'
 import { announcement, parseArp, probe } from '../../../../ipam/dhcp/arp.ts'
-import { arpFilter, udpFilter } from '../../../../ipam/dhcp/filter.ts'
+import { arpFilter, icmp6Filter, udpFilter } from '../../../../ipam/dhcp/filter.ts'
+import { duplicateProbe, encodeIcmp6, neighbourTypes, parseIcmp6 } from '../../../../ipam/dhcp/icmp6.ts'
 import { encodeUdp, parseUdp } from '../../../../ipam/dhcp/udp.ts'
 import { littleEndian } from '../../../../netlink/codec/writer.ts'
 import { damaged, hex, ipv4 } from './wire.ts'
@@ -127,5 +128,42 @@ describe('the filter for ARP', () => {
         if (arp) expect(passes(arpFilter, bytes)).toBe(typeof arp.operation === 'string')
       }),
     )
+  })
+})
+
+describe('the filter for ICMPv6', () => {
+  const packet = encodeIcmp6({
+    source: 'fe80::1',
+    destination: 'ff02::1',
+    message: hex('8600 0000 0000 0000'),
+  })
+
+  it.each<[string, boolean, Uint8Array]>([
+    ['the type', true, packet],
+    ['a padded one', true, Uint8Array.of(...packet, 0, 0)],
+    ['of a traffic class', true, packet.with(0, 0x6f).with(1, 0xff)],
+    ['another type', false, packet.with(40, 133)],
+    ['IPv4', false, packet.with(0, 0x40)],
+    ['UDP', false, packet.with(6, 17)],
+    ['an extension header', false, packet.with(6, 0)],
+    ['what was forwarded', false, packet.with(7, 254)],
+    ['what ends before its type', false, packet.subarray(0, 40)],
+    ['nothing', false, new Uint8Array()],
+  ])('%s: %s', (_, expected, bytes) => {
+    expect(passes(icmp6Filter(134), bytes)).toBe(expected)
+  })
+
+  test('lets both types pass, and all that is read of them', () => {
+    const probe = duplicateProbe('2001:db8::1', hex('010203040506')).packet
+    fc.assert(
+      fc.property(damaged(fc.constantFrom(packet, probe, probe.with(40, 136))), (bytes) => {
+        const type = parseIcmp6(bytes)?.message[0]
+        if (type !== undefined)
+          expect(passes(icmp6Filter(...neighbourTypes), bytes)).toBe([135, 136].includes(type))
+      }),
+      { numRuns: 1000 },
+    )
+    expect(passes(icmp6Filter(...neighbourTypes), probe.with(40, 136))).toBe(true)
+    expect(passes(icmp6Filter(...neighbourTypes), probe)).toBe(true)
   })
 })
