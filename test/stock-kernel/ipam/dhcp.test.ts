@@ -25,12 +25,12 @@ import { eventually } from '../../support/wait.ts'
 
 /** Milliseconds: the processor is an emulated one. */
 const PATIENCE = 60_000
-/** Milliseconds until a message is sent again: not because somebody was slow to answer. */
-const firstTimeout = 10_000
+/** Milliseconds until a message is sent again: somebody may be slow to answer. */
+const firstTimeout = 30_000
 
 type Scene = Awaited<ReturnType<typeof keeperNode>>
 
-const scene = (): Promise<Scene> => keeperNode({ firstTimeout, deadline: PATIENCE })
+const scene = (): Promise<Scene> => keeperNode({ firstTimeout, deadline: 2 * PATIENCE })
 
 const ipvlan = ({ conf }: Scene, ipam: JsonObject = {}): JsonObject =>
   conf(ipam, { type: 'ipvlan', mode: 'l2' })
@@ -99,6 +99,7 @@ test('two ipvlans of one master: an address each, from ADD over renewals and ano
   ])
   const { one, two, both } = await attachTwo(it, conf)
   expect(one.ip).not.toBe(two.ip)
+  const discovers = ear.of('DISCOVER').length
   const noted: DnsmasqLease[] = []
   for (const { container, containerId, ip, result, call } of both) {
     expect(await linkOf(container, 'eth0')).toMatchObject({
@@ -151,7 +152,7 @@ test('two ipvlans of one master: an address each, from ADD over renewals and ano
   await holds(server, [])
   expect(notedIn(folder)).toEqual([])
   // Nobody began anew on the way, nor asked twice.
-  expect([ear.of('DISCOVER').length, ear.of('RELEASE').length]).toEqual([2, 2])
+  expect([ear.of('DISCOVER').length, ear.of('RELEASE').length]).toEqual([discovers, 2])
   expect((await next.status()).counters).toMatchObject({ adopted: 2, released: 2 })
   expect(node.warnings).toEqual([])
 })
@@ -185,7 +186,7 @@ test('both hear what is answered to either, and each takes its own', async () =>
     expect(ip).toBe(ips[containerId])
     expect(await ipv4Of(container)).toEqual([`${ip}/24`])
   }
-  expect(ear.all.map(({ message }) => message.broadcast)).toEqual([true, true, true, true])
+  expect(ear.all.every(({ message }) => message.broadcast)).toBe(true)
   expect(new Set(ear.all.map(({ message }) => message.xid)).size).toBe(2)
   expect(new Set(ear.all.map(({ senderMac }) => senderMac))).toEqual(new Set([it.plug.mac]))
 })
@@ -194,20 +195,20 @@ test('a server that answers to the MAC; an address that another host has, and on
   const it = await scene()
   const { node, segment, keeper, plug } = it
   // Kea does so whatever it is asked for. It gives them in this order.
-  const server = await kea4(segment.space, { leaseTime: 600, pools: [['10.77.0.60', '10.77.0.62']] })
+  const server = await kea4(segment.space, { leaseTime: 600, pools: [['10.77.0.60', '10.77.0.63']] })
   await segment.space.ip('addr', 'add', '10.77.0.60/24', 'dev', 'lan0')
   await attach(it, 'zero', fixed('10.77.0.61/24'))
   const conf = ipvlan(it)
-  const { container, ip, call } = await attach(it, 'one', conf)
-  expect(ip).toBe('10.77.0.62')
+  const { one, two, both } = await attachTwo(it, conf)
+  expect([one.ip, two.ip].sort()).toEqual(['10.77.0.62', '10.77.0.63'])
   expect(await counted(keeper, 'declined', 2)).toBe(2)
-  expect(await container.ping('10.77.0.61', 30)).toBe(true)
-  expect(await server.lease(({ address }) => address === ip, PATIENCE)).toMatchObject({
-    mac: plug.mac,
-    clientId: clientIdOf('one'),
-  })
-  await node.del(conf, call)
-  await server.released(ip, PATIENCE)
+  for (const { containerId, container, ip, call } of both) {
+    const lease = await server.lease(({ address }) => address === ip, PATIENCE)
+    expect(lease).toMatchObject({ mac: plug.mac, clientId: clientIdOf(containerId) })
+    expect(await container.ping('10.77.0.61', 30)).toBe(true)
+    await node.del(conf, call)
+    await server.released(ip, PATIENCE)
+  }
 })
 
 test('both protocols on two ipvlans', async () => {
