@@ -1,6 +1,7 @@
 /** `dhcp daemon`: the lease keeper alone, with the flags of the Go plugin's daemon. */
 import { renameSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { isAbsolute } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
 import type { Logger } from '../cni/plugin.ts'
 import { DEFAULT_SOCKET } from '../ipam/dhcp/conf.ts'
 import { type Daemon, startDaemon } from '../ipam/dhcp/daemon.ts'
@@ -60,6 +61,15 @@ const writePidFile = (path: string): void => {
   renameSync(draft, path)
 }
 
+/**
+ * Makes the engine collect what leases leave behind while they are made. By itself V8 lets its space for new objects grow
+ * from 3 MiB to 48, keeps that, and waits long before it looks at older ones: 1000 leases, which need 6 MiB, took 63.
+ * The size of that space is fixed before any of our code runs; by how much it grows is not.
+ */
+const stayLean = (): void => {
+  for (const flag of ['--semi-space-growth-factor=1', '--optimize-for-size']) setFlagsFromString(flag)
+}
+
 /** Runs until it is told to stop. @returns the exit status: 0, 1 for a failure, 2 for wrong flags */
 export const runDhcpDaemon = async (args: readonly string[]): Promise<number> => {
   const fail = (message: string, status: number): number => {
@@ -70,6 +80,7 @@ export const runDhcpDaemon = async (args: readonly string[]): Promise<number> =>
     writeSync(1, usage)
     return 0
   }
+  stayLean()
   const log = jsonLogger()
   let daemon: Daemon
   let pidFile = ''
