@@ -65,10 +65,12 @@ export class Binding6 extends LeaseBinding<Lease6, Transport6> {
 
   /** IPv6 on, a link-local address, a router that says that addresses are managed; then the client begins. */
   override start(): void {
+    // Why the last try failed is what there is to tell until this one has come further.
+    const heard = this.#before?.heard ?? ''
     this.#end()
     const preparing = new AbortController()
     this.#preparing = preparing
-    this.#before = { state: 'STARTING', heard: '' }
+    this.#before = { state: 'STARTING', heard }
     this.#isManaged = false
     atPlace(this.where, (place) => this.#prepare(place, preparing.signal)).then(
       (own) => {

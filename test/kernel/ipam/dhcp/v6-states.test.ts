@@ -125,6 +125,33 @@ test('a network that is renumbered by its server: the new address comes before t
   expect((await keeper.status()).counters).not.toHaveProperty('expired')
 })
 
+test('a server that has forgotten the lease gives it again, and the container has noticed nothing', async () => {
+  const { server, segment, keeper, container, frames, address } = await leased({
+    ...{ validLifetime: 600, renew: 2, rebind: 400 },
+  })
+  await server.kill()
+  // By its DUID it is the same.
+  const next = await kea6(segment.space, { ...short, validLifetime: 600, renew: 300, rebind: 400 })
+  const renewing = await frames.waitFor('a RENEW', is('renew'))
+  await counted(keeper, 'renewed')
+  expect(await next.lease()).toMatchObject({ address: address.split('/')[0] })
+  expect(serverOf(renewing)).toBe((await keeper.list())[0]!.server)
+  expect(await ipv6Of(container)).toEqual([address])
+})
+
+test('another server of the same addresses, which has no such lease', async () => {
+  const { server, segment, keeper, container, frames, address } = await leased({
+    ...{ validLifetime: 600, renew: 1, rebind: 2 },
+  })
+  await server.stop()
+  const next = await dnsmasq(segment.space, { range: null, range6: ['fd77::100', 'fd77::1ff'] })
+  await frames.waitFor('a REBIND', is('rebind'))
+  await kept(keeper, ({ state, server }) => state === 'BOUND' && server!.startsWith('0001'))
+  expect((await next.lease6()).address).toBe(address.split('/')[0])
+  expect(frames.dhcp6('solicit')).toHaveLength(1)
+  expect(await ipv6Of(container)).toEqual([address])
+})
+
 test('another server, which says that the address is not of this link', async () => {
   const { server, segment, keeper, container, frames, log } = await leased({
     ...{ validLifetime: 600, renew: 1, rebind: 2 },
