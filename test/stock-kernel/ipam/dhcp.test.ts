@@ -209,6 +209,13 @@ test('a server that answers to the MAC; an address that another host has, and on
     await node.del(conf, call)
     await server.released(ip, PATIENCE)
   }
+  // On an interface of the container itself.
+  const container = await node.host.container('three')
+  await segment.plug(container, 'eth1')
+  const own = it.conf({}, { type: 'ipvlan', master: 'eth1', linkInContainer: true })
+  const result = await node.add(own, { container, containerId: 'three' })
+  expect(['10.77.0.62/24', '10.77.0.63/24']).toContain(result.ips![0]!.address)
+  expect(await container.ping('10.77.0.1', 30)).toBe(true)
 })
 
 test('both protocols on two ipvlans', async () => {
