@@ -120,7 +120,7 @@ export const groups = {
     ),
   },
   unit: { run: project('unit', 10, directly) },
-  kernel: { root: true, run: project('kernel', 15, isolated) },
+  kernel: { root: true, run: project('kernel', 20, isolated) },
   conformance: { root: true, run: project('conformance', 15, isolated) },
   e2e: { root: true, run: project('e2e', 10, isolated) },
   // An emulated processor: starting a worker for every file would take longer than the tests.
