@@ -57,6 +57,9 @@ export interface DnsmasqLease6 {
   readonly duid: string
 }
 
+/** Milliseconds for a lease file to be written anew. */
+const REWRITING = 20
+
 const none = (text: string): string | null => (text === '*' ? null : text)
 
 const option = (name: string | number, values: readonly (string | number)[] | undefined): string[] =>
@@ -140,14 +143,20 @@ export class Dnsmasq extends Server {
     return join(this.folder, 'leases')
   }
 
+  /** dnsmasq empties the file before it writes it anew: an empty one, or half a line, may be a moment of that. */
+  #text(): string {
+    for (const end = performance.now() + REWRITING; ; )
+      try {
+        const text = readFileSync(this.#file, 'utf8')
+        if (text.endsWith('\n') || performance.now() > end) return text
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+        return ''
+      }
+  }
+
   #lines(): string[][] {
-    let text = ''
-    try {
-      text = readFileSync(this.#file, 'utf8')
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    }
-    return text
+    return this.#text()
       .split('\n')
       .map((line) => line.split(' '))
       .filter((fields) => fields.length >= 5)
