@@ -1,7 +1,7 @@
 /** The Go bridge plugin and ours with VLANs. */
 import { expect, test } from 'vitest'
 import { comparable } from '../../conformance/bridge/compare.ts'
-import { goDir, isNew, play, type Scenario, side } from '../../conformance/bridge/sides.ts'
+import { comparedOf, mustPeerOf, play, type Scenario, side } from '../../conformance/bridge/sides.ts'
 import { binDirs } from '../../support/plugin.ts'
 
 const ipam = { type: 'static', addresses: [{ address: '10.9.0.5/24' }] }
@@ -14,9 +14,9 @@ const scenarios: Scenario[] = [
   { title: 'a gateway', conf: { vlan: 100, isGateway: true, ipam }, newer: true },
 ]
 
-test.each(scenarios.filter(({ newer }) => isNew || !newer))('$title', async (scenario) => {
+test.each(comparedOf(scenarios))('$title', async (scenario) => {
   const playedBy = async (dir: string) => comparable(await play(await side(dir), scenario), scenario)
-  const theirs = await playedBy(goDir)
+  const theirs = await playedBy(mustPeerOf(scenario))
   const own = await playedBy(binDirs.ours)
   for (const [step, run] of Object.entries(own.runs)) {
     expect([step, run.error]).toEqual([step, null])
