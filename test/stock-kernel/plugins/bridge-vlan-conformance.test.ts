@@ -1,8 +1,7 @@
 /** The Go bridge plugin and ours with VLANs. */
 import { expect, test } from 'vitest'
-import { comparable } from '../../conformance/bridge/compare.ts'
-import { comparedOf, mustPeerOf, play, type Scenario, side } from '../../conformance/bridge/sides.ts'
-import { binDirs } from '../../support/plugin.ts'
+import { playBoth } from '../../conformance/bridge/compare.ts'
+import { comparedOf, type Scenario } from '../../conformance/bridge/sides.ts'
 
 const ipam = { type: 'static', addresses: [{ address: '10.9.0.5/24' }] }
 const scenarios: Scenario[] = [
@@ -15,9 +14,7 @@ const scenarios: Scenario[] = [
 ]
 
 test.each(comparedOf(scenarios))('$title', async (scenario) => {
-  const playedBy = async (dir: string) => comparable(await play(await side(dir), scenario), scenario)
-  const theirs = await playedBy(mustPeerOf(scenario))
-  const own = await playedBy(binDirs.ours)
+  const { go: theirs, ours: own } = await playBoth(scenario)
   for (const [step, run] of Object.entries(own.runs)) {
     expect([step, run.error]).toEqual([step, null])
     // Without IPAM Go's CHECK always fails.
