@@ -54,6 +54,13 @@ export interface PatientOptions {
   readonly children?: boolean
 }
 
+/** What a call is about, less what differs from run to run: its file, or the number of its descriptor. */
+const objectOf = (text: string): string => {
+  const [, path] = /^\(AT_FDCWD, "([^"]*)"/.exec(text) ?? /^\("([^"]*)"/.exec(text) ?? []
+  const [, descriptor = ''] = /^\((\d+)/.exec(text) ?? []
+  return path?.replace(/[0-9a-f]{6,}|\d+/g, 'N') ?? descriptor
+}
+
 export class Patient {
   readonly host: PrivateHost
   readonly container: Container
@@ -137,9 +144,15 @@ export class Patient {
     return this.run(command, { strace: ['-e', `trace=${name}`, '-e', `inject=${name}:${how}:when=${count}`] })
   }
 
-  /** Whether the last {@link tampered} run came by the call: how often the kernel is asked again is chance. */
-  met(): boolean {
-    return readFileSync(this.host.file(traceFile), 'utf8').includes('(INJECTED)')
+  /**
+   * Whether the last {@link tampered} run came by the call, and not by another one in its place: how often the kernel is
+   * asked again, and how often Node's threads wake each other, is chance.
+   */
+  met({ name, text }: Call): boolean {
+    const lines = readFileSync(this.host.file(traceFile), 'utf8').split('\n')
+    const injected = lines.find((line) => line.includes('(INJECTED)'))
+    const [, found = ''] = new RegExp(`\\b${name}(\\(.*)$`).exec(injected ?? '') ?? []
+    return injected !== undefined && objectOf(found) === objectOf(text)
   }
 
   /**
