@@ -25,7 +25,14 @@ const goDaemon = async () => {
     await closed
   })
   const outside = host.file(path)
-  await eventually('the daemon listens', () => existsSync(outside))
+  const keeper = new RemoteKeeper(outside)
+  // Its socket is there a moment before it listens.
+  const answers = () =>
+    keeper.status().then(
+      () => true,
+      () => false,
+    )
+  await eventually('the daemon listens', async () => existsSync(outside) && (await answers()))
   const call = (netns: string): LeaseCall => ({
     containerId: 'c1',
     ifName: 'eth0',
@@ -33,7 +40,7 @@ const goDaemon = async () => {
     args: '',
     conf: { cniVersion: '1.0.0', name: 'lan', ipam: { type: 'dhcp' } },
   })
-  return { host, keeper: new RemoteKeeper(outside), path: outside, call }
+  return { host, keeper, path: outside, call }
 }
 
 describe("Go's daemon, asked by our client", () => {
