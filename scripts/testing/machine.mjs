@@ -7,7 +7,13 @@ const lines = (file, ...args) => {
   return (stdout ?? '').split('\n')
 }
 
-const folder = (path) => (existsSync(path) ? readdirSync(path).map((name) => `${path}/${name}`) : [])
+/** The files below a folder, at every depth. Empty folders of state stay where they are, as the Go plugins' do. */
+const files = (path) =>
+  existsSync(path)
+    ? readdirSync(path, { recursive: true, withFileTypes: true })
+        .filter((entry) => !entry.isDirectory())
+        .map((entry) => `${entry.parentPath}/${entry.name}`)
+    : []
 
 /** Counters, times and the state of neighbours pass by themselves. */
 const lasting = (line) =>
@@ -38,7 +44,7 @@ export const machineState = () =>
       '/opt/cni/bin',
       '/etc/cni/net.d',
       '/run/linkwright',
-    ].flatMap(folder),
+    ].flatMap(files),
     // Every setting of every interface: a plugin that writes to the wrong namespace shows here.
     sysctl: lines(
       'grep',
