@@ -3,9 +3,10 @@ import type { Connection } from '../netlink/connection.ts'
 import type { Netns } from '../netlink/netns.ts'
 import { CniArgs } from './args.ts'
 import { executePlugin, findPlugin, parseOutput } from './delegate.ts'
+import { invalidConfig } from './error.ts'
 import type { Exec } from './exec.ts'
 import { lookup } from './fold.ts'
-import { type Ipam, ipamType, ownIpamPlugin } from './ipam.ts'
+import { type Delegate, type Ipam, ipamType, ownIpamPlugin } from './ipam.ts'
 import type { AnyPlugin, Attachment, Clock, Logger } from './plugin.ts'
 import { parseResult } from './result.ts'
 import { parseConf, parseConfLenient } from './schema.ts'
@@ -55,7 +56,7 @@ const findIpam = (call: Call): Ipam | null => {
   if (type === '') return null
   try {
     const ours = ownIpamPlugin(call.rawConf, call.session.host.plugins)
-    return ours ? new OwnIpam(ours, call) : new ForeignIpam(type, call)
+    return ours ? new OwnDelegate(ours, call) : new ForeignDelegate(type, call)
   } catch (error) {
     if (!isLenient(call.verb)) throw error
     // It can't have reserved anything.
@@ -67,10 +68,7 @@ const findIpam = (call: Call): Ipam | null => {
 /** @internal Makes what a plugin is given. @throws CniError code 7 for ADD, CHECK and STATUS */
 export const prepare = (plugin: AnyPlugin, call: Call): Attachment<unknown> => {
   const prevResult = readPrevResult(call)
-  return new PluginAttachment(plugin, call, prevResult, () =>
-    // To an IPAM plugin `ipam` is its own configuration.
-    plugin.kind === 'ipam' ? null : findIpam(Object.assign({}, call, { prevResult })),
-  )
+  return new PluginAttachment(plugin, call, prevResult)
 }
 
 /** How many configurations are remembered: a node has few networks, but their pods may have arguments of their own. */
@@ -131,10 +129,11 @@ class PluginAttachment implements Attachment<unknown> {
   readonly undo: UndoStack
   readonly #session: Session
   readonly #lenient: boolean
-  readonly #findIpam: () => Ipam | null
+  readonly #plugin: AnyPlugin
+  readonly #call: Call
   #ipam: Ipam | null | undefined
 
-  constructor(plugin: AnyPlugin, call: Call, prevResult: Result | null, findIpam: () => Ipam | null) {
+  constructor(plugin: AnyPlugin, call: Call, prevResult: Result | null) {
     const { session, verb, rawConf } = call
     this.#lenient = isLenient(verb)
     if (call.conf !== undefined) this.conf = call.conf
@@ -159,7 +158,8 @@ class PluginAttachment implements Attachment<unknown> {
     this.clock = session.clock
     this.undo = session.undo
     this.#session = session
-    this.#findIpam = findIpam
+    this.#plugin = plugin
+    this.#call = call
   }
 
   get signal(): AbortSignal {
@@ -176,13 +176,28 @@ class PluginAttachment implements Attachment<unknown> {
     return this.#session.container
   }
   get ipam(): Ipam | null {
-    if (this.#ipam === undefined) this.#ipam = this.#findIpam()
+    if (this.#ipam === undefined)
+      this.#ipam =
+        // To an IPAM plugin `ipam` is its own configuration.
+        this.#plugin.kind === 'ipam'
+          ? null
+          : findIpam(Object.assign({}, this.#call, { prevResult: this.prevResult }))
     return this.#ipam
+  }
+  delegate(conf: JsonObject): Delegate {
+    const { session, verb } = this.#call
+    const { network, cniVersion } = this
+    const type = lookup(conf, 'type')
+    if (typeof type !== 'string') throw invalidConfig(`delegate: type: expected string, got ${typeof type}`)
+    const rawConf = Object.assign({}, conf, { name: network, cniVersion })
+    const call: Call = { session, verb, network, cniVersion, rawConf }
+    const ours = session.host.plugins.get(type)
+    return ours ? new OwnDelegate(ours, call) : new ForeignDelegate(type, call)
   }
 }
 
-/** An IPAM plugin of ours: a child that shares everything with the interface plugin but the configuration's schema. */
-class OwnIpam implements Ipam {
+/** A plugin of ours: a child that shares everything with its caller but the configuration's schema. */
+class OwnDelegate implements Delegate {
   readonly type: string
   readonly #plugin: AnyPlugin
   readonly #call: Call
@@ -220,8 +235,8 @@ class OwnIpam implements Ipam {
   }
 }
 
-/** An IPAM plugin that is executed. */
-class ForeignIpam implements Ipam {
+/** A plugin that is executed. */
+class ForeignDelegate implements Delegate {
   readonly type: string
   readonly #call: Call
 
@@ -238,8 +253,8 @@ class ForeignIpam implements Ipam {
 
   async add(): Promise<Result> {
     const { session, cniVersion } = this.#call
-    // Before it runs: one that is killed half way may have reserved something. Its DEL tolerates that it has not.
-    session.undo.push(`DEL of the IPAM plugin ${this.type}`, () => this.del())
+    // Before it runs: one that is killed half way may have done something. Its DEL tolerates that it has not.
+    session.undo.push(`DEL of the plugin ${this.type}`, () => this.del())
     return parseOutput(await this.#execute('ADD'), cniVersion, this.type)
   }
   async check(): Promise<void> {

@@ -23,7 +23,7 @@ export { checkContainerId, checkIfName, checkNetworkName, type Environment } fro
 export { CniError, type CniErrorOptions, codes, invalidConfig } from './error.ts'
 export type { Exec, ExecCallOptions, Executed } from './exec.ts'
 export { type OpenHost, openHost } from './host.ts'
-export type { Ipam } from './ipam.ts'
+export type { Delegate, Ipam } from './ipam.ts'
 export { printJson } from './json.ts'
 export { jsonSchema } from './json-schema.ts'
 export type { AnyPlugin, Attachment, Clock, Context, Logger, PluginDefinition, Plugins } from './plugin.ts'

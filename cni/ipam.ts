@@ -5,19 +5,22 @@ import type { AnyPlugin, Plugins } from './plugin.ts'
 import type { AttachmentId, JsonObject, Result } from './types.ts'
 
 /**
- * The IPAM plugin of a configuration, called by an interface plugin: in process where it is ours, executed from
- * CNI_PATH where it is not. Errors are the IPAM plugin's own {@link CniError}s.
+ * A plugin that another one calls, as the spec's section 4 has it: in process where it is ours, executed from CNI_PATH
+ * where it is not. Errors are the called plugin's own {@link CniError}s.
  */
-export interface Ipam {
-  /** `ipam.type`. */
+export interface Delegate {
+  /** As in a configuration's `type`. */
   readonly type: string
-  /** Reserves addresses; its inverse is pushed on the attachment's undo stack before anything is reserved. */
+  /** What it does is undone with the attachment: its inverse is on the undo stack before anything is touched. */
   add(): Promise<Result>
   check(): Promise<void>
   del(): Promise<void>
   status(): Promise<void>
   gc(valid: readonly AttachmentId[]): Promise<void>
 }
+
+/** The IPAM plugin of a configuration, called by an interface plugin. Its `add` reserves addresses. */
+export type Ipam = Delegate
 
 /** `ipam.type`; empty where none is named. */
 export const ipamType = (rawConf: JsonObject): string => {

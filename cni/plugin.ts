@@ -3,7 +3,7 @@ import type { Connection } from '../netlink/connection.ts'
 import type { Netns } from '../netlink/netns.ts'
 import type { CniArgs } from './args.ts'
 import type { Exec } from './exec.ts'
-import type { Ipam } from './ipam.ts'
+import type { Delegate, Ipam } from './ipam.ts'
 import type { AttachmentId, JsonObject, Result } from './types.ts'
 import type { UndoStack } from './undo.ts'
 
@@ -44,6 +44,14 @@ export interface Context<C> {
    * configuration is validated (or its file found) when this is first read, so read it before anything is touched.
    */
   readonly ipam: Ipam | null
+  /**
+   * The plugin of `conf.type`, to be called with that configuration for the same attachment: for plugins that write
+   * another's configuration. On ADD and CHECK it is validated (or its file found) now; on DEL and GC a plugin that is
+   * not to be found is an error of the call.
+   * @param conf its keys, `prevResult` where it is to see one; `name` and `cniVersion` are the caller's
+   * @throws CniError code 7 for a configuration that it does not take
+   */
+  delegate(conf: JsonObject): Delegate
   /** Runs a program of the host (iptables), in the host's namespace, without a shell. */
   readonly exec: Exec
   readonly log: Logger
@@ -95,6 +103,12 @@ export interface PluginDefinition<S extends z.core.$ZodType> {
   status?(context: Context<z.infer<S>>): Promise<void>
   /** Removes everything ours in the network that is not in the list. */
   gc?(context: Context<z.infer<S>>, valid: readonly AttachmentId[]): Promise<void>
+  /**
+   * Makes again what somebody has taken out of the host's rule sets (NAT, port mappings, firewall rules) while the
+   * attachment runs, and nothing else. Where everything is there it changes nothing. Nothing is undone when it throws.
+   * @returns what was missing, in words; nothing: an empty list
+   */
+  repair?(attachment: Attachment<z.infer<S>>): Promise<readonly string[]>
 }
 
 /** A plugin with its configuration's type forgotten: method parameters are bivariant. */
@@ -108,6 +122,7 @@ export interface AnyPlugin {
   del(attachment: Attachment<unknown>): Promise<void>
   status?(context: Context<unknown>): Promise<void>
   gc?(context: Context<unknown>, valid: readonly AttachmentId[]): Promise<void>
+  repair?(attachment: Attachment<unknown>): Promise<readonly string[]>
 }
 
 /** Plugins by their type. */

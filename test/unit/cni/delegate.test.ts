@@ -97,7 +97,7 @@ describe('an IPAM plugin that is not ours', () => {
     expect(await errorOf(run('ADD'))).toMatchObject({
       code: 999,
       msg: 'netplugin failed: "broken"',
-      details: 'could not be undone: DEL of the IPAM plugin whereabouts: netplugin failed: "broken"',
+      details: 'could not be undone: DEL of the plugin whereabouts: netplugin failed: "broken"',
     })
   })
 

@@ -49,6 +49,7 @@ export const attachmentOf = (plugin: AnyPlugin, verb: string, call: Call): Attac
     clock: { now: () => Date.now() },
     signal,
     ipam: null,
+    delegate: unused,
     get hostNetns() {
       return unused()
     },
