@@ -3,9 +3,9 @@
  * `iptables` is a front end to nf_tables, and its tables are read and changed like any other. Only where the old
  * xtables hold a nat table are the programs executed.
  */
-import { readSync } from 'node:fs'
 import type { Context, Logger } from '../../cni/plugin.ts'
-import { formatIp, isErrno, type Netns, nftables } from '../../netlink/index.ts'
+import { formatIp, isErrno, nftables } from '../../netlink/index.ts'
+import { hasLegacyTable } from './iptables.ts'
 import { deleteLegacyMasquerade, gcLegacyMasquerade } from './masquerade-iptables-legacy.ts'
 import { chainName, isChainName, ownerInComment } from './masquerade-iptables-names.ts'
 import { nftablesOf } from './nftables.ts'
@@ -21,18 +21,10 @@ export type IsOurs = (source: string | undefined) => boolean
 const TRIES = 10
 
 const families = [
-  { family: 'ip', version: 4, names: 'ip_tables_names', saddr: { offset: 12, len: 4 } },
-  { family: 'ip6', version: 6, names: 'ip6_tables_names', saddr: { offset: 8, len: 16 } },
+  { family: 'ip', version: 4, saddr: { offset: 12, len: 4 } },
+  { family: 'ip6', version: 6, saddr: { offset: 8, len: 16 } },
 ] as const
 type Which = (typeof families)[number]
-
-/** The chain a rule jumps to, if it does. */
-const jumpTarget = (rule: nftables.Rule): string | undefined => {
-  for (const expression of rule.expressions)
-    if (expression.kind === 'immediate' && expression.data?.data?.verdict)
-      return expression.data.data.verdict.chain
-  return undefined
-}
 
 /**
  * The source address a rule compares with, if it does. Of a whole subnet (old plugins) it is the network address, of
@@ -50,22 +42,6 @@ const sourceOf = (rule: nftables.Rule, { saddr }: Which): string | undefined => 
     }
   }
   return undefined
-}
-
-/** Whether the old xtables hold a nat table in the host's namespace. */
-const hasLegacyNat = (host: Netns, { names }: Which): boolean => {
-  try {
-    const file = host.open({ path: `/proc/thread-self/net/${names}`, flags: 0 })
-    try {
-      const buffer = Buffer.alloc(4096)
-      return buffer.toString('latin1', 0, readSync(file.fd, buffer)).split('\n').includes('nat')
-    } finally {
-      file.close()
-    }
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return false
-    throw error
-  }
 }
 
 /** A kernel without nf_tables has nothing of ours in it, and a nat table that nobody made has no rules. */
@@ -107,7 +83,7 @@ const deleteOnce = async (
     found = { ours: 0, others: 0 }
     if (!(await hasChain(host, which, chain))) return []
     const rules = await listNat(host, which)
-    const jumps = rules.filter((rule) => rule.chain === 'POSTROUTING' && jumpTarget(rule) === chain)
+    const jumps = rules.filter((rule) => rule.chain === 'POSTROUTING' && nftables.jumpTarget(rule) === chain)
     const ours = jumps.filter((rule) => isOurs(sourceOf(rule, which)))
     found = { ours: ours.length, others: jumps.length - ours.length }
     const ref = { family: which.family, table: 'nat', chain }
@@ -150,7 +126,8 @@ export const cleanIptablesMasquerade = async (
   const chain = chainName(network, containerId)
   for (const which of families) {
     if (await hasChain(host, which, chain)) await deleteJumps(host, which, chain, isOurs)
-    if (hasLegacyNat(host.hostNetns, which)) await deleteLegacyMasquerade(host, which.version, chain, isOurs)
+    if (hasLegacyTable(host.hostNetns, which.version, 'nat'))
+      await deleteLegacyMasquerade(host, which.version, chain, isOurs)
   }
 }
 
@@ -169,12 +146,12 @@ export const gcIptablesMasquerade = async (
       // The comment is userdata, or the text of an xtables match, depending on iptables' version.
       const text = rule.comment ?? Buffer.from(rule.raw).toString('latin1')
       const owner = ownerInComment(network, text)
-      const chain = isChainName(rule.chain) ? rule.chain : jumpTarget(rule)
+      const chain = isChainName(rule.chain) ? rule.chain : nftables.jumpTarget(rule)
       if (owner !== undefined && chain === chainName(network, owner) && !validContainers.has(owner))
         stale.add(chain)
     }
     for (const chain of stale) await deleteJumps(host, which, chain, () => true)
-    if (hasLegacyNat(host.hostNetns, which))
+    if (hasLegacyTable(host.hostNetns, which.version, 'nat'))
       await gcLegacyMasquerade(host, which.version, network, validContainers)
   }
 }

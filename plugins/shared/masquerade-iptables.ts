@@ -5,6 +5,7 @@
  */
 import type { Exec } from '../../cni/exec.ts'
 import { familyOf, formatIp, network, parseCidr } from '../../netlink/ip.ts'
+import { IptablesTable, programs, type Version } from './iptables.ts'
 import { chainName, ruleComment } from './masquerade-iptables-names.ts'
 
 export interface IptablesMasquerade {
@@ -14,22 +15,9 @@ export interface IptablesMasquerade {
   readonly addresses: readonly string[]
 }
 
-/** The front ends: of nf_tables on almost every host, of the old xtables by their own names. */
-export type Program = 'iptables' | 'ip6tables' | 'iptables-legacy' | 'ip6tables-legacy'
-const programs = { 4: 'iptables', 6: 'ip6tables' } as const
 const multicast = { 4: '224.0.0.0/4', 6: 'ff00::/8' } as const
 
-/** Runs one of the programs on the nat table. @throws Error with its words on standard error */
-export const iptables = async (exec: Exec, file: Program, args: readonly string[]): Promise<string> => {
-  const { status, stdout, stderr } = await exec(file, ['--wait', '-t', 'nat', ...args])
-  if (status !== 0)
-    throw new Error(`${file} -t nat ${args.join(' ')}: ${stderr.trim() || `exit status ${status}`}`)
-  return stdout
-}
-
-/** Whether a rule is there: `-C` tells by its status. */
-const hasRule = async (exec: Exec, family: 4 | 6, chain: string, rule: readonly string[]): Promise<boolean> =>
-  (await exec(programs[family], ['--wait', '-t', 'nat', '-C', chain, ...rule])).status === 0
+const nat = (exec: Exec, version: Version) => new IptablesTable(exec, programs[version], 'nat')
 
 interface Rule {
   readonly chain: string
@@ -58,12 +46,11 @@ export const addIptablesMasquerade = async (exec: Exec, masquerade: IptablesMasq
   for (const family of [4, 6] as const) {
     const addresses = masquerade.addresses.filter((address) => familyOf(address) === family)
     if (addresses.length === 0) continue
-    const exists = await exec(programs[family], ['--wait', '-t', 'nat', '-S', chain, '1'])
-    if (exists.status !== 0) await iptables(exec, programs[family], ['-N', chain])
+    const table = nat(exec, family)
+    await table.ensureChain(chain)
+    // What is not masqueraded comes before what is, also of an address that joins others.
     for (const { chain: to, rule } of addresses.flatMap((address) => rulesFor(masquerade, address)))
-      if (!(await hasRule(exec, family, to, rule)))
-        // What is not masqueraded comes before what is, also of an address that joins others.
-        await iptables(exec, programs[family], [rule[0] === '-d' ? '-I' : '-A', to, ...rule])
+      await table.ensureRule(to, rule, rule[0] === '-d' ? 'insert' : 'append')
   }
 }
 
@@ -75,7 +62,7 @@ export const missingIptablesMasquerade = async (
   const missing: string[] = []
   for (const address of masquerade.addresses)
     for (const { chain, rule } of rulesFor(masquerade, address))
-      if (!(await hasRule(exec, familyOf(address), chain, rule)))
+      if (!(await nat(exec, familyOf(address)).hasRule(chain, rule)))
         missing.push(`${programs[familyOf(address)]} rule in chain ${chain}: ${rule.join(' ')}`)
   return missing
 }
