@@ -211,10 +211,12 @@ class OwnDelegate implements Delegate {
   }
 
   #attachment(verb: Action): Attachment<unknown> {
-    if (!this.#prepared) {
-      checkVersion(verb, this.#call.cniVersion, this.#plugin.versions)
-      this.#prepared = prepare(this.#plugin, Object.assign({}, this.#call, { conf: undefined }))
-    }
+    if (!this.#prepared) checkVersion(verb, this.#call.cniVersion, this.#plugin.versions)
+    return this.#prepare()
+  }
+
+  #prepare(): Attachment<unknown> {
+    this.#prepared ??= prepare(this.#plugin, Object.assign({}, this.#call, { conf: undefined }))
     return this.#prepared
   }
 
@@ -232,6 +234,9 @@ class OwnDelegate implements Delegate {
   }
   async gc(valid: readonly AttachmentId[]): Promise<void> {
     if (allows(this.#call.cniVersion, 'GC')) await this.#plugin.gc?.(this.#attachment('GC'), valid)
+  }
+  async repair(): Promise<readonly string[]> {
+    return (await this.#plugin.repair?.(this.#prepare())) ?? []
   }
 }
 
@@ -269,5 +274,8 @@ class ForeignDelegate implements Delegate {
   async gc(_valid: readonly AttachmentId[]): Promise<void> {
     // The list of valid attachments is in the configuration that it gets.
     if (allows(this.#call.cniVersion, 'GC')) await this.#execute('GC')
+  }
+  async repair(): Promise<readonly string[]> {
+    return []
   }
 }

@@ -42,9 +42,9 @@ const inject = (conf: JsonObject, values: JsonObject): JsonObject => {
   return Object.assign(result, values)
 }
 
-/** The configuration that one plugin of the chain gets. */
-const confFor = (
-  { network, capabilityArgs = {} }: ChainOptions,
+/** @internal The configuration that one plugin of the chain gets. */
+export const confFor = (
+  { network, capabilityArgs = {} }: Pick<ChainOptions, 'network' | 'capabilityArgs'>,
   { conf, capabilities }: PluginConf,
   more: JsonObject,
 ): JsonObject => {

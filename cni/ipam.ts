@@ -17,6 +17,8 @@ export interface Delegate {
   del(): Promise<void>
   status(): Promise<void>
   gc(valid: readonly AttachmentId[]): Promise<void>
+  /** What was missing and is there again, in words; nothing of a plugin that can't, or is not ours. */
+  repair(): Promise<readonly string[]>
 }
 
 /** The IPAM plugin of a configuration, called by an interface plugin. Its `add` reserves addresses. */

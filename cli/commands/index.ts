@@ -20,6 +20,10 @@ export const commands: Readonly<Record<string, Entry>> = {
   check: { summary: 'check that an attachment is as it was made', load: network('check') },
   status: { summary: 'tell whether a network could take attachments now', load: network('status') },
   gc: { summary: 'remove attachments that are no longer wanted', load: network('gc') },
+  reconcile: {
+    summary: 'make NAT, port mappings and firewall rules again that somebody has flushed',
+    load: async () => (await import('./reconcile.ts')).reconcile as Command,
+  },
   schema: {
     summary: "print the JSON Schema of a plugin's configuration",
     load: async () => (await import('./schema.ts')).schema as Command,

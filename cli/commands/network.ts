@@ -12,7 +12,7 @@ import {
   parseSingleConf,
 } from '../../cni/conflist.ts'
 import type { Action } from '../../cni/dispatch.ts'
-import { CniError, codes } from '../../cni/error.ts'
+import { CniError } from '../../cni/error.ts'
 import { isObject } from '../../cni/fold.ts'
 import { printJson } from '../../cni/json.ts'
 import { errorJson } from '../../cni/serve.ts'
@@ -21,8 +21,9 @@ import { Netns } from '../../netlink/netns.ts'
 import { type Command, defineCommand, type Output, UsageError } from '../command.ts'
 import { hostEnvironment } from '../environment.ts'
 import { stderrLogger } from '../log.ts'
+import { stoppable } from '../stoppable.ts'
 
-const common = {
+export const common = {
   'cni-path': {
     type: 'string',
     value: 'DIRS',
@@ -61,7 +62,8 @@ const positionalHelp = `NETWORK is a .conf or .conflist file, - for standard inp
 $NETCONFPATH (default: /etc/cni/net.d). NETNS is the path of a network namespace, or a name that ip netns
 knows.`
 
-const setting = (value: string | undefined, variable: string, fallback: string): string =>
+/** An option's value, or a variable's, or what is usual. */
+export const setting = (value: string | undefined, variable: string, fallback: string): string =>
   value ?? (process.env[variable] || fallback)
 
 const loadNetwork = (argument: string): NetworkConf => {
@@ -105,23 +107,20 @@ const run = async (
   output: Output,
   makeOptions: () => Omit<ChainOptions, 'host' | 'path' | 'cacheDir' | 'signal'>,
 ): Promise<number> => {
-  const controller = new AbortController()
-  const stop = (name: NodeJS.Signals): void =>
-    controller.abort(new CniError({ code: codes.internal, msg: `stopped by ${name}` }))
-  process.on('SIGINT', stop)
-  process.on('SIGTERM', stop)
   let cniVersion = ''
   try {
     const options = makeOptions()
     cniVersion = options.network.cniVersion || '0.1.0'
     const { plugins } = await import('../../plugins/index.ts')
-    const added = await runChain({
-      ...options,
-      host: { plugins, log: stderrLogger('linkwright'), environment: hostEnvironment() },
-      path: setting(values['cni-path'], 'CNI_PATH', '/opt/cni/bin'),
-      cacheDir: values['cache-dir'] ?? defaultCacheDir,
-      signal: controller.signal,
-    })
+    const added = await stoppable((signal) =>
+      runChain({
+        ...options,
+        host: { plugins, log: stderrLogger('linkwright'), environment: hostEnvironment() },
+        path: setting(values['cni-path'], 'CNI_PATH', '/opt/cni/bin'),
+        cacheDir: values['cache-dir'] ?? defaultCacheDir,
+        signal,
+      }),
+    )
     if (added) output.out(`${printJson(added.json)}\n`)
     return 0
   } catch (error) {
@@ -129,9 +128,6 @@ const run = async (
     if (values.json) output.out(`${printJson(errorJson(failure, cniVersion))}\n`)
     else output.err(`linkwright: ${failure.msg}${failure.details ? `\n  ${failure.details}` : ''}\n`)
     return 1
-  } finally {
-    process.off('SIGINT', stop)
-    process.off('SIGTERM', stop)
   }
 }
 

@@ -23,6 +23,7 @@ import { type Gateways, planGateways } from './gateways.ts'
 import { holdBridges } from './hold.ts'
 import { type Plan, plan } from './plan.ts'
 import { collect, remove } from './remove.ts'
+import { repair } from './repair.ts'
 import { bridgeStatus } from './status.ts'
 import { ensureVlanGateway, vlanSteps } from './vlan-port.ts'
 
@@ -155,4 +156,5 @@ export const bridge = definePlugin({
   del: remove,
   status: bridgeStatus,
   gc: collect,
+  repair,
 })

@@ -7,6 +7,7 @@ import { commonConf, flag, mac, mtu } from '../../cni/schema.ts'
 import { allVersions } from '../../cni/types.ts'
 import { familyOf } from '../../netlink/index.ts'
 import { assign } from '../shared/assign.ts'
+import { ownAddresses } from '../shared/chained.ts'
 import {
   checkConfiguration,
   checkFailed,
@@ -18,7 +19,12 @@ import { configureLink } from '../shared/configure.ts'
 import { chooseDns } from '../shared/dns.ts'
 import { enableForwarding } from '../shared/forwarding.ts'
 import { macOf } from '../shared/mac.ts'
-import { masqueradeBackend, masqueradeStatus, setUpMasquerade } from '../shared/masquerade.ts'
+import {
+  masqueradeBackend,
+  masqueradeStatus,
+  repairMasquerade,
+  setUpMasquerade,
+} from '../shared/masquerade.ts'
 import { containerNetns } from '../shared/netns.ts'
 import { interfaceEntry } from '../shared/result.ts'
 import { addVeth } from '../shared/veth.ts'
@@ -129,4 +135,12 @@ export const ptp = definePlugin({
   },
 
   gc: (context, valid) => collectAttachments(context, valid),
+
+  async repair(attachment) {
+    const ips = ownAddresses(requirePrevResult(attachment), attachment)
+    return await repairMasquerade(
+      attachment,
+      ips.map((ip) => ip.address),
+    )
+  },
 })

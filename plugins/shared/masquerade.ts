@@ -125,6 +125,21 @@ export const missingMasquerade = async (
   return missing.length === 0 || (await second()).length === 0 ? [] : missing
 }
 
+/**
+ * Makes the rules again where some are missing.
+ * @returns what was missing, in words
+ * @throws CniError
+ */
+export const repairMasquerade = async (
+  attachment: Attachment<MasqueradeConf>,
+  addresses: readonly string[],
+): Promise<readonly string[]> => {
+  if (!attachment.conf.ipMasq) return []
+  const missing = await missingMasquerade(attachment, addresses)
+  if (missing.length > 0) await setUpMasquerade(attachment, addresses)
+  return missing
+}
+
 /** Removes the rules of a network's attachments that are not in the list, in both backends. */
 export const collectMasquerade = async (
   context: Context<unknown>,
