@@ -9,6 +9,8 @@ export type { Outcome } from './exchange.ts'
 export type { Family } from './family.ts'
 export type { FdbEntry } from './fdb.ts'
 export * as fdb from './fdb.ts'
+export type { Filter } from './filter.ts'
+export * as filter from './filter.ts'
 export * from './ip.ts'
 export { checkName, isLinkName } from './link/name.ts'
 export type { Link } from './link.ts'
@@ -26,10 +28,21 @@ export * as neighbour from './neighbour.ts'
 export { NETLINK_NETFILTER, NETLINK_ROUTE, Netns, NotANamespaceError, type SysctlWrite } from './netns.ts'
 export * as nftables from './nftables/index.ts'
 export * as nsid from './nsid.ts'
+export type { Qdisc } from './qdisc.ts'
+export * as qdisc from './qdisc.ts'
 export type { Request } from './request.ts'
 export type { Route } from './route.ts'
 export * as route from './route.ts'
 export type { Rule } from './rule.ts'
 export * as rule from './rule.ts'
+export type { TrafficClass } from './traffic-class.ts'
+export * as trafficClass from './traffic-class.ts'
 export * as tun from './tun.ts'
-export { type Place, TimeoutError, type WaitOptions, waitForAddress, waitForLink } from './wait.ts'
+export {
+  type Place,
+  TimeoutError,
+  type WaitOptions,
+  waitForAddress,
+  waitForLink,
+  waitForRoute,
+} from './wait.ts'
