@@ -17,7 +17,8 @@ type Raw = Value<typeof element>
 export type TypedSet = SetRef &
   (Pick<SetOptions, 'key' | 'value' | 'interval'> | { readonly types: SetTypes | undefined })
 
-const typesOf = (set: TypedSet): SetTypes => {
+/** @internal The types of its keys and values. */
+export const typesOf = (set: TypedSet): SetTypes => {
   if ('key' in set) return setTypes(set)
   if (!set.types)
     throw new RangeError(`the types of set ${set.family} ${set.table} ${set.set} are not known here`)

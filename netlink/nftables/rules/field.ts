@@ -1,4 +1,5 @@
 /** What rules compare, look up and translate: header fields, and what the kernel knows about a packet. */
+import { formatIp, network } from '../../ip.ts'
 import { registerAt } from '../constants.ts'
 import { type DataType, dataTypes, protocols } from '../datatypes.ts'
 import { type CtKey, type Expression, FIB_F, type MetaKey } from '../expressions.ts'
@@ -17,6 +18,8 @@ export interface Field {
   require(rule: RuleContext): void
   /** Reads it into a register. */
   load(dreg: number): Expression
+  /** Bits that count, where not all do; see {@link masked}. */
+  readonly mask?: Uint8Array | undefined
   /** What a rule knows once the field equals `value`. */
   learn?(rule: RuleContext, value: Uint8Array): void
 }
@@ -57,7 +60,7 @@ const ct = (name: string, key: CtKey, type: DataType, direction?: 'original' | '
   load: (dreg) => ({ kind: 'ct', data: { key, dreg, ...(direction && { direction }) } }),
 })
 
-const network =
+const ofNetwork =
   (protocol: NetworkProtocol): Require =>
   (rule) =>
     rule.needNetwork(protocol)
@@ -107,21 +110,21 @@ export const fields = {
   etherDaddr: header('ether daddr', t.ether_addr, 'link', 0, ether),
   etherSaddr: header('ether saddr', t.ether_addr, 'link', 6, ether),
   etherType: header('ether type', t.ether_type, 'link', 12, ether, { key: true, learn: learnNetwork }),
-  arpOperation: header('arp operation', t.arp_op, 'network', 6, network('arp')),
-  arpSaddrEther: header('arp saddr ether', t.ether_addr, 'network', 8, network('arp')),
-  arpSaddrIp: header('arp saddr ip', t.ipv4_addr, 'network', 14, network('arp')),
-  ipProtocol: header('ip protocol', t.inet_proto, 'network', 9, network('ip'), {
+  arpOperation: header('arp operation', t.arp_op, 'network', 6, ofNetwork('arp')),
+  arpSaddrEther: header('arp saddr ether', t.ether_addr, 'network', 8, ofNetwork('arp')),
+  arpSaddrIp: header('arp saddr ip', t.ipv4_addr, 'network', 14, ofNetwork('arp')),
+  ipProtocol: header('ip protocol', t.inet_proto, 'network', 9, ofNetwork('ip'), {
     key: true,
     learn: learnTransport,
   }),
-  ipSaddr: header('ip saddr', t.ipv4_addr, 'network', 12, network('ip')),
-  ipDaddr: header('ip daddr', t.ipv4_addr, 'network', 16, network('ip')),
-  ip6Nexthdr: header('ip6 nexthdr', t.inet_proto, 'network', 6, network('ip6'), {
+  ipSaddr: header('ip saddr', t.ipv4_addr, 'network', 12, ofNetwork('ip')),
+  ipDaddr: header('ip daddr', t.ipv4_addr, 'network', 16, ofNetwork('ip')),
+  ip6Nexthdr: header('ip6 nexthdr', t.inet_proto, 'network', 6, ofNetwork('ip6'), {
     key: true,
     learn: learnTransport,
   }),
-  ip6Saddr: header('ip6 saddr', t.ipv6_addr, 'network', 8, network('ip6')),
-  ip6Daddr: header('ip6 daddr', t.ipv6_addr, 'network', 24, network('ip6')),
+  ip6Saddr: header('ip6 saddr', t.ipv6_addr, 'network', 8, ofNetwork('ip6')),
+  ip6Daddr: header('ip6 daddr', t.ipv6_addr, 'network', 24, ofNetwork('ip6')),
   icmpType: header('icmp type', t.icmp_type, 'transport', 0, icmp('ip', protocols.icmp)),
   icmpv6Type: header('icmpv6 type', t.icmpv6_type, 'transport', 0, icmp('ip6', protocols.icmpv6)),
   tcpSport: tcp.sport,
@@ -190,13 +193,37 @@ export const fib = (
   }
 }
 
-/** Loads fields side by side, as the key of a concatenation, and says which register each begins in. */
+/**
+ * The part of an address that a prefix of `prefix` bits leaves: `ip saddr & 255.255.0.0`. In a concatenation it looks
+ * up networks in a set that holds no ranges, which takes the same time however many there are.
+ */
+export const masked = (field: Field, prefix: number): Field => {
+  const bits = field.type.size * 8
+  if (!Number.isInteger(prefix) || prefix < 0 || prefix > bits)
+    throw new RangeError(`${field.name} has no prefix of ${prefix} bits`)
+  if (prefix === bits) return field
+  const mask = network({ ip: new Uint8Array(field.type.size).fill(0xff), prefix })
+  return { ...field, name: `${field.name} & ${formatIp(mask)}`, payload: undefined, mask }
+}
+
+/** Loads fields side by side, as the key of a concatenation. */
 export const loadConcat = (rule: RuleContext, keys: readonly Field[]): Expression[] => {
   for (const field of keys) field.require(rule)
   let words = 0
-  return keys.map((field) => {
-    const expression = field.load(registerAt(words))
-    words += Math.ceil(field.type.size / 4)
-    return expression
+  return keys.flatMap((field): Expression[] => {
+    const { mask, type } = field
+    const dreg = registerAt(words)
+    words += Math.ceil(type.size / 4)
+    const load = field.load(dreg)
+    if (!mask) return [load]
+    const data = {
+      sreg: dreg,
+      dreg,
+      op: 'bool',
+      len: type.size,
+      mask: { value: mask },
+      xor: { value: new Uint8Array(type.size) },
+    } as const
+    return [load, { kind: 'bitwise', data }]
   })
 }

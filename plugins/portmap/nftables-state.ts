@@ -1,0 +1,103 @@
+/** What the kernel holds of an attachment's elements, asked by key. */
+import { type Connection, isErrno } from '../../netlink/index.ts'
+import {
+  getElement,
+  getSet,
+  listRawElements,
+  listRules,
+  type NfSet,
+  type RawElement,
+} from '../../netlink/nftables/index.ts'
+import type { Request } from '../../netlink/request.ts'
+import { groupsIn, type Listed, listedOf } from './nftables-base.ts'
+import { listSet, markOf, type Placed, placesOf } from './nftables-elements.ts'
+import { type HostTable, hostTables, table } from './nftables-tables.ts'
+
+/** The answers; undefined where something that was asked for is not there. */
+const ask = async <T>(
+  connection: Connection,
+  requests: readonly Request<T>[],
+): Promise<(T | undefined)[]> => {
+  const outcomes = requests.length === 0 ? [] : await connection.batch(requests)
+  return outcomes.map((outcome) => {
+    if (outcome.ok) return outcome.value
+    if (outcome.error.code === 'ENOENT') return undefined
+    throw outcome.error
+  })
+}
+
+/** The elements that are at these places now, whoever they belong to. */
+export const elementsAt = (
+  connection: Connection,
+  places: readonly Placed[],
+): Promise<(RawElement | undefined)[]> =>
+  ask(
+    connection,
+    places.map(({ set, element }) => getElement(set, element)),
+  )
+
+/** The list of an attachment's elements. */
+export interface OwnList {
+  readonly host: HostTable
+  readonly set: NfSet
+  readonly elements: readonly RawElement[]
+}
+
+const elementsOf = (connection: Connection, set: NfSet): Promise<RawElement[]> =>
+  connection.run(listRawElements(set)).catch((error: unknown) => {
+    // Gone between the two questions.
+    if (isErrno(error, 'ENOENT')) return []
+    throw error
+  })
+
+/** An attachment in the kernel. */
+export interface Current {
+  /** Our rules, by family. */
+  readonly listed: ReadonlyMap<HostTable, Listed>
+  /** Its lists; one a table at most. */
+  readonly lists: readonly OwnList[]
+  /** Its elements that the lists name. */
+  readonly own: readonly Placed[]
+  /** What is at the places asked for. */
+  readonly asked: readonly (RawElement | undefined)[]
+}
+
+/** The rules of both tables. */
+export const readRules = async (connection: Connection): Promise<Current['listed']> => {
+  const listed = new Map<HostTable, Listed>()
+  // The kernel ends a list of rules with the first table of a name, so that each family is asked for.
+  for (const host of hostTables)
+    listed.set(host, listedOf(await connection.run(listRules({ family: host.family, table }))))
+  return listed
+}
+
+/**
+ * Reads what there is of an attachment: two exchanges where it has nothing yet, whatever others have.
+ * @param places asked for besides
+ */
+export const readCurrent = async (
+  connection: Connection,
+  mark: string,
+  places: readonly Placed[],
+): Promise<Current> => {
+  const listed = await readRules(connection)
+  const [sets, asked] = await Promise.all([
+    ask(
+      connection,
+      hostTables.map((host) => getSet(listSet(host, mark))),
+    ),
+    elementsAt(connection, places),
+  ])
+  const lists: OwnList[] = []
+  for (const [i, host] of hostTables.entries()) {
+    const set = sets[i]
+    if (set) lists.push({ host, set, elements: await elementsOf(connection, set) })
+  }
+  const named = lists.flatMap(({ host, elements }) => placesOf(host, elements, groupsIn(listed.get(host)!)))
+  const found = await elementsAt(connection, named)
+  const own = named.flatMap(({ set }, i): Placed[] => {
+    const element = found[i]
+    return element && markOf(element) === mark ? [{ set, element }] : []
+  })
+  return { listed, lists, own, asked }
+}
