@@ -8,7 +8,9 @@ import { ipvlan } from './ipvlan.ts'
 import { loopback } from './loopback.ts'
 import { macvlan } from './macvlan.ts'
 import { ptp } from './ptp/index.ts'
+import { sbr } from './sbr/index.ts'
 import { tap } from './tap.ts'
+import { tuning } from './tuning/index.ts'
 import { vlan } from './vlan.ts'
 
 export { bridge } from './bridge/index.ts'
@@ -18,13 +20,14 @@ export { ipvlan } from './ipvlan.ts'
 export { loopback } from './loopback.ts'
 export { macvlan } from './macvlan.ts'
 export { ptp } from './ptp/index.ts'
+export { sbr } from './sbr/index.ts'
 export { tap } from './tap.ts'
+export { tuning } from './tuning/index.ts'
 export { vlan } from './vlan.ts'
 
 /** Everything that runs in process, by its type; IPAM plugins included. */
 export const plugins: Plugins = new Map(
-  [bridge, dummy, hostDevice, ipvlan, loopback, macvlan, ptp, tap, vlan, ...ipamPlugins].map((plugin) => [
-    plugin.type,
-    plugin,
-  ]),
+  [bridge, dummy, hostDevice, ipvlan, loopback, macvlan, ptp, sbr, tap, tuning, vlan, ...ipamPlugins].map(
+    (plugin) => [plugin.type, plugin],
+  ),
 )
