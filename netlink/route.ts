@@ -19,6 +19,7 @@ import { type Route, toRoute } from './route/object.ts'
 
 export { routeProtocols, routeTables, routeTypes } from './route/names.ts'
 export type { Nexthop, Route } from './route/object.ts'
+export { isRestatable, restate } from './route/restate.ts'
 
 const RTM_NEWROUTE = 24
 const RTM_DELROUTE = 25
@@ -72,6 +73,8 @@ export interface RouteOptions {
   /** IPv6: the sources it is for. */
   readonly src?: string | undefined
   readonly tos?: number | undefined
+  /** IPv4: FROM << 16 | TO, for accounting and classifiers. */
+  readonly realms?: number | undefined
 }
 
 /**
@@ -168,6 +171,7 @@ const routeRequest = (verb: string, rtm: number, flags: number, options: RouteOp
       nhId: options.nexthopId,
       pref: options.preference,
       expires: options.expires,
+      flow: options.realms,
     },
   })
 }

@@ -1,10 +1,11 @@
-/** Waiting until a link or its addresses are as they should be: by notifications, never by sleeping. */
+/** Waiting until a link, its addresses or routes are as they should be: by notifications, never by sleeping. */
 import { type Address, list as listAddresses } from './address.ts'
 import type { Connection } from './connection.ts'
 import { during, isErrno } from './error.ts'
 import { get, type Link, type LinkRef } from './link.ts'
 import { type MonitorEvent, type MonitorGroup, monitor, type Subscription } from './monitor.ts'
 import { Netns } from './netns.ts'
+import { list as listRoutes, type Route, type RouteFilter } from './route.ts'
 
 /** Where to wait: a namespace, and what is open in it already. */
 export interface Place {
@@ -154,6 +155,39 @@ export const waitForAddress = (
       concerns: (event) => event.kind === 'address' && event.address.index === index,
       holds: predicate,
       print: (addresses) => addresses.map(printAddress).join(', ') || 'without addresses',
+    },
+    options,
+  )
+
+/**
+ * Waits until `predicate` is true of the routes of a filter, e.g. until the kernel has made those of an IPv6 address,
+ * which it does in its own time. As {@link waitForLink}.
+ * @returns the routes as the predicate accepted them
+ * @throws TimeoutError; the signal's reason; NetlinkError and SocketError
+ */
+export const waitForRoute = (
+  where: Netns | Place,
+  filter: RouteFilter,
+  predicate: (routes: readonly Route[]) => boolean,
+  options: WaitOptions,
+): Promise<readonly Route[]> =>
+  until<readonly Route[]>(
+    where,
+    {
+      what: `wait for routes${filter.table === undefined ? '' : ` of table ${filter.table}`}`,
+      groups: ['route'],
+      async look(connection) {
+        try {
+          return await connection.run(listRoutes(filter))
+        } catch (error) {
+          // IPv4 has no such table as long as nothing is in it.
+          if (isErrno(error, 'ENOENT')) return []
+          throw error
+        }
+      },
+      concerns: (event) => event.kind === 'route',
+      holds: predicate,
+      print: (routes) => routes.map(({ dst }) => dst).join(', ') || 'without routes',
     },
     options,
   )

@@ -48,6 +48,8 @@ export interface Route {
   readonly preference: Choice<typeof preferences> | undefined
   /** Seconds until it goes; undefined: it stays. */
   readonly expires: number | undefined
+  /** IPv4: FROM << 16 | TO. */
+  readonly realms: number | undefined
   readonly unknown: readonly UnknownAttribute[]
 }
 
@@ -99,6 +101,7 @@ export const toRoute = (
     nexthopId: attributes.nhId,
     preference: attributes.pref,
     expires: expires === undefined || expires === 0 ? undefined : expires / 100,
+    realms: attributes.flow,
     unknown: attributes.unknown ?? [],
   }
 }
