@@ -13,7 +13,7 @@ import { gatewaysOf, type SbrAttachment, type SbrConf, sbrConf } from './conf.ts
 import { hintedMainTable, mainTable, type Planned, resultRoutes, tableOf } from './plan.ts'
 import { remove } from './remove.ts'
 import { ownRoutes } from './routes.ts'
-import { requireSources, type Source } from './sources.ts'
+import { isSourceRule, prefixOf, requireSources, type Source } from './sources.ts'
 import { addStep, leaveStep, ruleStep } from './steps.ts'
 
 /** Where the Go plugin begins to count. */
@@ -59,6 +59,23 @@ const divide = async (
   ])
 }
 
+/** Rules alone, for a table that somebody else fills. One that is there already will do. */
+const lead = async (
+  { container, undo }: SbrAttachment,
+  sources: readonly Source[],
+  table: number,
+): Promise<void> => {
+  const known = new Set(
+    (await container.run(rule.list({ table }))).filter(isSourceRule).map(({ from }) => from),
+  )
+  const missing = sources.filter((source) => !known.has(prefixOf(source)))
+  await apply(
+    container,
+    undo,
+    missing.map((source) => ruleStep(container, source, table)),
+  )
+}
+
 /** The sbr plugin. */
 export const sbr = definePlugin({
   type: 'sbr',
@@ -67,18 +84,13 @@ export const sbr = definePlugin({
   conf: sbrConf,
 
   async add(attachment: SbrAttachment) {
-    const { conf, container, undo } = attachment
+    const { conf } = attachment
     const gateways = gatewaysOf(conf)
     const result = chainedResult(attachment, 'This plugin must be called as chained plugin')
     const sources = requireSources(result, attachment)
     containerNetns(attachment)
     const { table } = conf
-    if (table !== undefined)
-      await apply(
-        container,
-        undo,
-        sources.map((source) => ruleStep(container, source, table)),
-      )
+    if (table !== undefined) await lead(attachment, sources, table)
     else {
       const wanted = resultRoutes(result, attachment, sources)
       await alone(attachment, () => divide(attachment, sources, { gateways, wanted }))
