@@ -3,6 +3,7 @@ import type { Plugins } from '../cni/plugin.ts'
 import { ipamPlugins } from '../ipam/index.ts'
 import { bridge } from './bridge/index.ts'
 import { dummy } from './dummy.ts'
+import { firewall } from './firewall/index.ts'
 import { hostDevice } from './host-device/index.ts'
 import { ipvlan } from './ipvlan.ts'
 import { loopback } from './loopback.ts'
@@ -15,6 +16,7 @@ import { vlan } from './vlan.ts'
 
 export { bridge } from './bridge/index.ts'
 export { dummy } from './dummy.ts'
+export { firewall } from './firewall/index.ts'
 export { hostDevice } from './host-device/index.ts'
 export { ipvlan } from './ipvlan.ts'
 export { loopback } from './loopback.ts'
@@ -27,7 +29,19 @@ export { vlan } from './vlan.ts'
 
 /** Everything that runs in process, by its type; IPAM plugins included. */
 export const plugins: Plugins = new Map(
-  [bridge, dummy, hostDevice, ipvlan, loopback, macvlan, ptp, sbr, tap, tuning, vlan, ...ipamPlugins].map(
-    (plugin) => [plugin.type, plugin],
-  ),
+  [
+    bridge,
+    dummy,
+    firewall,
+    hostDevice,
+    ipvlan,
+    loopback,
+    macvlan,
+    ptp,
+    sbr,
+    tap,
+    tuning,
+    vlan,
+    ...ipamPlugins,
+  ].map((plugin) => [plugin.type, plugin]),
 )

@@ -234,6 +234,10 @@ export const objref = table({
   set: [4, string],
   setId: [5, be32],
 })
+/** A match of xtables through nft_compat: its name, its revision, and its bytes as iptables lays them out. */
+export const xtablesMatch = table({ name: [1, string], rev: [2, be32], info: [3, bytes] })
+/** The same for a target. */
+export const xtablesTarget = table({ name: [1, string], rev: [2, be32], info: [3, bytes] })
 const empty = table({})
 
 /** Every expression with a table, by the kernel's name for it (NFTA_EXPR_NAME). */
@@ -249,6 +253,7 @@ export const expressionKinds = {
   log,
   lookup,
   masq,
+  match: xtablesMatch,
   meta,
   nat,
   notrack: empty,
@@ -259,6 +264,7 @@ export const expressionKinds = {
   redir,
   reject,
   rt,
+  target: xtablesTarget,
 } as const
 
 /** One expression: `{kind: 'cmp', data: {sreg, op, data}}`. */

@@ -10,13 +10,18 @@ import { type Expression, expressionList } from './expressions.ts'
 import { familyHeader, message, type Operation, operation, verbFlags } from './operation.ts'
 import { build, type Part } from './rules/context.ts'
 import { setMessages } from './set-messages.ts'
-import { commentUserdata, readComment } from './userdata.ts'
+import { readComment, readTag, ruleUserdata } from './userdata.ts'
 
 export interface RuleOptions extends ChainRef {
   /** What it does, left to right, as in a line for nft: `[match.ipSaddr('10.1.2.3'), masquerade()]`. */
   readonly rule: readonly Part[]
   /** `comment "…"`, at most 128 bytes. */
   readonly comment?: string | undefined
+  /**
+   * Kept with the rule and shown by no program, at most 128 bytes: whose it is, in tables that iptables manages. Gone
+   * when iptables-restore or nft make the rule anew.
+   */
+  readonly tag?: string | undefined
 }
 
 const describe = (verb: string, { family, table, chain, comment }: RuleOptions): string =>
@@ -47,7 +52,7 @@ const put = (
             handle: place.handle,
             expressions: built.expressions(ids),
             position: place.position,
-            userdata: commentUserdata(options.comment),
+            userdata: ruleUserdata(options.comment, options.tag),
           },
         }),
       ]
@@ -89,6 +94,8 @@ export const flushChain = ({ family, table, chain }: ChainRef): Operation =>
 export interface Rule extends ChainRef {
   readonly handle: bigint
   readonly comment: string | undefined
+  /** See {@link RuleOptions.tag}. */
+  readonly tag: string | undefined
   /** Decoded when first read. */
   readonly expressions: readonly Expression[]
   /** The expressions as bytes. */
@@ -149,6 +156,9 @@ class ListedRule implements Rule {
   }
   get comment(): string | undefined {
     return readComment(this.#payload(USERDATA[0]).bytes)
+  }
+  get tag(): string | undefined {
+    return readTag(this.#payload(USERDATA[0]).bytes)
   }
   get raw(): Uint8Array {
     return this.#payload(EXPRESSIONS[0]).bytes

@@ -80,6 +80,21 @@ export const readComment = (userdata: Uint8Array | undefined, type = 0): string 
   return undefined
 }
 
+/** A type that neither nft nor iptables knows: both pass over it, and iptables compares rules without their userdata. */
+const TAG = 0x6c
+
+/**
+ * Userdata of a rule with a comment, and with a tag that no other program reads. Throws RangeError for one of more than
+ * 128 bytes, or more than 250 together.
+ */
+export const ruleUserdata = (comment: string | undefined, tag: string | undefined): Uint8Array | undefined =>
+  tag === undefined
+    ? commentUserdata(comment)
+    : encodeUserdata([...(comment === undefined ? [] : [commentEntry(comment)]), commentEntry(tag, TAG)])
+
+/** The tag in a rule's userdata, if there is one. */
+export const readTag = (userdata: Uint8Array | undefined): string | undefined => readComment(userdata, TAG)
+
 /** The text, cut where nft would refuse it as a comment; a character that the cut would split goes entirely. */
 export const truncateComment = (text: string): string => {
   const bytes = encoder.encode(text)

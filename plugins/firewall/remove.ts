@@ -1,0 +1,158 @@
+/** Removing rules, in whatever backend they are: the configuration may have changed, and others may have made them. */
+import type { Attachment, Context } from '../../cni/plugin.ts'
+import type { AttachmentId } from '../../cni/types.ts'
+import { Failures } from '../shared/failures.ts'
+import { hasLegacyTable, listLegacyTable } from '../shared/iptables.ts'
+import { nftablesFilter, withFirewalld } from './backend.ts'
+import { bridgesOf, unusedBridges } from './bridge.ts'
+import { type Addresses, addressesOf, type FirewallConf, noAddresses, zoneOf } from './conf.ts'
+import type { FilterTables, Lists, Version } from './filter.ts'
+import { IptablesFilter } from './filter-iptables.ts'
+import { ownerText } from './owner.ts'
+import {
+  type BridgePolicy,
+  isolatedBridges,
+  isolationChanges,
+  isolationRemoval,
+  policiesIn,
+} from './plan-isolation.ts'
+import { collectionOf, type Removal, removalOf } from './plan-removal.ts'
+import { OWNERS, PERMITS, STAGE_1, STAGE_2 } from './rules.ts'
+
+const versions = [4, 6] as const
+
+type Host = Context<FirewallConf> & Partial<Pick<Attachment<unknown>, 'undo'>>
+
+interface Place {
+  readonly tables: FilterTables
+  readonly versions: readonly Version[]
+}
+
+/** Where rules may be: nf_tables, and the old xtables where these hold a filter table. */
+const places = async (host: Host): Promise<Place[]> => {
+  const found: Place[] = []
+  const nft = nftablesFilter(host)
+  if (nft) found.push({ tables: nft, versions: [...versions] })
+  for (const version of versions) {
+    if (!hasLegacyTable(host.hostNetns, version, 'filter')) continue
+    const legacy = await listLegacyTable(host, version, 'filter')
+    if (legacy) found.push({ tables: new IptablesFilter(host.exec, () => legacy.table), versions: [version] })
+  }
+  return found
+}
+
+const bridgeChains = [STAGE_1, STAGE_2]
+const chains = [PERMITS, OWNERS, ...bridgeChains]
+
+interface Going {
+  /** The attachment's, by the result of ADD. */
+  readonly addresses: Addresses
+  /** Which rules for addresses go. */
+  plan(lists: Lists, addresses: readonly string[]): Removal
+  /** Of bridges that have rules, those that may have lost their last container. */
+  bridges(isolated: ReadonlySet<string>): Promise<ReadonlySet<string>>
+}
+
+/** Removes the rules of bridges that have no container; one that comes meanwhile finds them again. */
+const removeIsolation = async (
+  { tables, versions }: Place,
+  unused: () => Promise<ReadonlySet<string>>,
+): Promise<void> => {
+  const going = await unused()
+  if (going.size === 0) return
+  const before = new Map<Version, BridgePolicy[]>()
+  await tables.change(versions, bridgeChains, (version, lists) => {
+    before.set(version, policiesIn(lists, going))
+    return isolationRemoval(lists, going)
+  })
+  // Its ADD may have seen the rules before they went.
+  const still = await unused()
+  if ([...going].every((bridge) => still.has(bridge))) return
+  await tables.change(versions, bridgeChains, (version, lists) =>
+    (before.get(version) ?? [])
+      .filter(({ bridge }) => !still.has(bridge))
+      .flatMap((policy) => isolationChanges(lists, policy)),
+  )
+}
+
+/** The rules for addresses, then those of bridges. @returns addresses that are nobody's now, as far as these tables know */
+const removeFrom = async (
+  place: Place,
+  { addresses, plan, bridges }: Going,
+): Promise<{ readonly free: ReadonlySet<string>; readonly claimed: ReadonlySet<string> }> => {
+  const free = new Set<string>()
+  const claimed = new Set<string>()
+  const isolated = new Set<string>()
+  const { tables, versions } = place
+  await tables.change(versions, chains, (version, lists) => {
+    const removal = plan(lists, addresses[version])
+    for (const address of removal.free) free.add(address)
+    for (const address of addresses[version]) if (!removal.free.includes(address)) claimed.add(address)
+    for (const bridge of isolatedBridges(lists)) isolated.add(bridge)
+    return removal.changes
+  })
+  if (isolated.size > 0) await removeIsolation(place, () => bridges(isolated))
+  return { free, claimed }
+}
+
+/** Takes addresses out of firewalld's zone, where it runs. */
+const removeSources = async (host: Host, sources: readonly string[]): Promise<void> => {
+  const { conf, log } = host
+  try {
+    await withFirewalld(host, async (firewalld) => {
+      for (const source of firewalld ? sources : []) await firewalld?.removeSource(zoneOf(conf), source)
+    })
+  } catch (error) {
+    // Its rules are elsewhere, and a bus that is out of order must not keep it from going.
+    if (conf.backend !== 'iptables' && conf.backend !== 'nftables') throw error
+    log.warn(`firewalld was not asked for ${sources.join(', ')}: ${(error as Error).message}`)
+  }
+}
+
+/** @throws CniError what could not be removed, after everything else was tried */
+const remove = async (host: Host, going: Going): Promise<void> => {
+  const failures = new Failures()
+  const free = new Set([...going.addresses[4], ...going.addresses[6]])
+  const claimed = new Set<string>()
+  for (const place of (await failures.attempt(() => places(host))) ?? []) {
+    const removed = await failures.attempt(() => removeFrom(place, going))
+    for (const address of removed?.free ?? []) free.add(address)
+    for (const address of removed?.claimed ?? []) claimed.add(address)
+  }
+  const sources = [...free].filter((address) => !claimed.has(address))
+  if (sources.length > 0) await failures.attempt(() => removeSources(host, sources))
+  failures.raise()
+}
+
+/**
+ * Removes everything of an attachment. What is gone is no error.
+ * @throws CniError what could not be removed, after everything else was tried
+ */
+export const removeAttachment = (attachment: Attachment<FirewallConf>): Promise<void> => {
+  const { prevResult, network } = attachment
+  const owner = ownerText(network, attachment)
+  return remove(attachment, {
+    addresses: prevResult ? addressesOf(prevResult) : noAddresses,
+    plan: (lists, addresses) => removalOf(lists, owner, addresses),
+    async bridges(isolated) {
+      const own = await bridgesOf(attachment, attachment)
+      return unusedBridges(
+        attachment,
+        [...isolated].filter((bridge) => own.has(bridge)),
+        attachment,
+      )
+    },
+  })
+}
+
+/** Removes what is left of a network's attachments that are not in the list, and of bridges without containers. */
+export const collect = (context: Context<FirewallConf>, valid: readonly AttachmentId[]): Promise<void> => {
+  const { network } = context
+  const any = ownerText(network, { containerId: '', ifName: '' })
+  const owners = valid.map((one) => ownerText(network, one))
+  return remove(context, {
+    addresses: noAddresses,
+    plan: (lists) => collectionOf(lists, any, owners),
+    bridges: (isolated) => unusedBridges(context, isolated),
+  })
+}
