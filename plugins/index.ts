@@ -1,6 +1,7 @@
 /** All plugins: `import { bridge, plugins } from 'linkwright/plugins'`. */
 import type { Plugins } from '../cni/plugin.ts'
 import { ipamPlugins } from '../ipam/index.ts'
+import { bandwidth } from './bandwidth/index.ts'
 import { bridge } from './bridge/index.ts'
 import { dummy } from './dummy.ts'
 import { firewall } from './firewall/index.ts'
@@ -8,12 +9,14 @@ import { hostDevice } from './host-device/index.ts'
 import { ipvlan } from './ipvlan.ts'
 import { loopback } from './loopback.ts'
 import { macvlan } from './macvlan.ts'
+import { portmap } from './portmap/index.ts'
 import { ptp } from './ptp/index.ts'
 import { sbr } from './sbr/index.ts'
 import { tap } from './tap.ts'
 import { tuning } from './tuning/index.ts'
 import { vlan } from './vlan.ts'
 
+export { bandwidth } from './bandwidth/index.ts'
 export { bridge } from './bridge/index.ts'
 export { dummy } from './dummy.ts'
 export { firewall } from './firewall/index.ts'
@@ -21,6 +24,7 @@ export { hostDevice } from './host-device/index.ts'
 export { ipvlan } from './ipvlan.ts'
 export { loopback } from './loopback.ts'
 export { macvlan } from './macvlan.ts'
+export { portmap } from './portmap/index.ts'
 export { ptp } from './ptp/index.ts'
 export { sbr } from './sbr/index.ts'
 export { tap } from './tap.ts'
@@ -37,6 +41,7 @@ export const plugins: Plugins = new Map(
     ipvlan,
     loopback,
     macvlan,
+    portmap,
     ptp,
     sbr,
     tap,
