@@ -130,7 +130,13 @@ export { remove as delete }
  * ENODEV.
  */
 export const get = (place: QdiscPlace): Request<Qdisc | undefined> => {
-  const asked = { op: `get qdisc ${describe(place)}`, type: RTM_GETQDISC, header: headerOf(place) }
+  const asked = {
+    op: `get qdisc ${describe(place)}`,
+    type: RTM_GETQDISC,
+    // The kernel answers by a notification, which who asked gets only with this.
+    flags: NLM_F.echo,
+    header: headerOf(place),
+  }
   return {
     ...change(trafficLayout, asked),
     read([message]) {
