@@ -34,6 +34,7 @@ export { vlan } from './vlan.ts'
 /** Everything that runs in process, by its type; IPAM plugins included. */
 export const plugins: Plugins = new Map(
   [
+    bandwidth,
     bridge,
     dummy,
     firewall,
