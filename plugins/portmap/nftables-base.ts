@@ -91,7 +91,8 @@ const holdsLookups = (rules: readonly Rule[], host: HostTable, group: string): b
 const commonRules = (listed: Listed): readonly Rule[] =>
   (listed.get(chains.forward) ?? []).filter((rule) => groupOf(jumpTarget(rule) ?? '') === undefined)
 
-const groupJumps = (listed: Listed, group: string): readonly Rule[] =>
+/** The rules that lead to a group's chain. */
+export const groupJumps = (listed: Listed, group: string): readonly Rule[] =>
   (listed.get(chains.forward) ?? []).filter((rule) => jumpTarget(rule) === groupChain(group))
 
 const baseNames = Object.keys(baseChains) as BaseName[]

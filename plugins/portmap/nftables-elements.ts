@@ -4,6 +4,7 @@
  */
 import { formatIp, network as networkOf, parseCidr, parseIp } from '../../netlink/ip.ts'
 import {
+  dataTypes,
   type Key,
   type RawElement,
   rawComment,
@@ -15,7 +16,7 @@ import {
 } from '../../netlink/nftables/index.ts'
 import { masqueradeComment } from '../shared/masquerade-nftables.ts'
 import { type Conditions, parseConditions } from './conditions.ts'
-import type { Forwarding, Owner, PortMapping } from './forwarding.ts'
+import { type Forwarding, type Owner, type PortMapping, protocols } from './forwarding.ts'
 import { type HostTable, hostTables, mapFor, snatSet, table } from './nftables-tables.ts'
 
 /** Whose an element is, for programs and for people: `HASH-HASH, net: …, if: …, id: …`. */
@@ -173,3 +174,37 @@ export const placesOf = (
         : of(mapFor(host, 'hostip', group), bytes.subarray(0, size + 8)),
     )
   })
+
+/** The mapping that an element makes; undefined for one of another kind. */
+export const mappingOf = (host: HostTable, { set, element }: Placed): PortMapping | undefined => {
+  const key = element.key?.value
+  const value = element.data?.value
+  const size = host.bits / 8
+  if (!key || !value || value.length !== size + 4) return undefined
+  const [types, number, hostPort] = [dataTypes, key.at(-8), (key.at(-4)! << 8) | key.at(-3)!]
+  const protocol = protocols.find((name) => types.inet_proto.encode(name)[0] === number)
+  if (!protocol) return undefined
+  return {
+    protocol,
+    hostPort,
+    containerPort: (value[size]! << 8) | value[size + 1]!,
+    hostIp: set.set.startsWith('portmap_hostip') ? formatIp(key.subarray(0, size)) : undefined,
+  }
+}
+
+const withPort = (ip: string, port: number): string =>
+  ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`
+
+/** An element in words: `8080/tcp of 192.0.2.1 to 10.22.0.5:80`. */
+export const wordsOf = (host: HostTable, placed: Placed): string => {
+  const mapping = mappingOf(host, placed)
+  const size = host.bits / 8
+  if (!mapping) {
+    const key = placed.element.key!.value!
+    const from = key.length > size ? ` from the network ${formatIp(key.subarray(0, size))}` : ''
+    return `masquerade${from} to ${formatIp(key.subarray(key.length - size))} (${placed.set.set})`
+  }
+  const { protocol, hostPort, containerPort, hostIp } = mapping
+  const target = withPort(formatIp(placed.element.data!.value!.subarray(0, size)), containerPort)
+  return `port ${hostPort}/${protocol}${hostIp === undefined ? '' : ` of ${hostIp}`} to ${target}`
+}

@@ -150,3 +150,6 @@ export const snatRule = (host: HostTable, prefix: number): readonly Part[] => [
   ),
   masquerade(),
 ]
+
+/** Whether a set of the table is one of those that hold elements of attachments. */
+export const isElementSet = (set: string): boolean => /^portmap_(hostip|any|snat)(_|$)/.test(set)

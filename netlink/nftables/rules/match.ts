@@ -29,7 +29,7 @@ export interface NamedSet {
 export const named = (set: string): NamedSet => ({ set })
 
 /** What a field is compared with. Address fields also take prefixes, name fields a trailing `*`. */
-export type Operand = Scalar | Range | NamedSet | readonly Scalar[]
+export type Operand = Scalar | Range | NamedSet | readonly (Scalar | Range)[]
 
 const compare = (op: 'eq' | 'neq' | 'lte' | 'gte', value: Uint8Array): Expression => ({
   kind: 'cmp',
@@ -93,7 +93,7 @@ const matchRange = (rule: RuleContext, field: Field, { from, to }: Range, op: Op
     })
 }
 
-const anonymousSet = (field: Field, values: readonly Scalar[]): SetContent => {
+const anonymousSet = (field: Field, values: readonly (Scalar | Range)[]): SetContent => {
   if (values.length === 0) throw new RangeError(`${field.name}: an empty set matches nothing`)
   if (field.type.name === 'ifname' && values.some((value) => String(value).endsWith('*')))
     throw new RangeError(`${field.name}: a set takes whole names only`)
