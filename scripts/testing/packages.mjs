@@ -12,6 +12,8 @@ export const packagesOf = {
     ...['dnsmasq-base', 'kea-dhcp4-server', 'kea-dhcp6-server', 'busybox-static', 'tshark'],
     // Hands a socket over, as a socket unit does.
     'systemd',
+    // Started on a bus of their own.
+    ...['dbus', 'firewalld'],
   ],
   conformance: [...namespaces, 'containernetworking-plugins', 'dnsmasq-base', 'kea-dhcp4-server'],
   e2e: [...namespaces, 'containernetworking-plugins', 'containerd', 'runc', 'busybox-static'],
@@ -59,6 +61,15 @@ const withoutServices = (work) => {
   }
 }
 
+/** Of these packages, daemons that would start with the machine's next boot. A firewall is the worst of them. */
+const services = ['firewalld', 'kea-dhcp4-server', 'kea-dhcp6-server']
+
+/** Those that came with this installation are not to start by themselves, ever. */
+const disable = (packages) => {
+  const units = packages.filter((name) => services.includes(name)).map((name) => `${name}.service`)
+  if (units.length > 0) spawnSync('systemctl', ['--root=/', 'disable', ...units], { stdio: 'ignore' })
+}
+
 /** Installs as many of them as it can. */
 const install = (packages) =>
   withoutServices(() => {
@@ -84,7 +95,9 @@ export const ensurePackages = (groups) => {
   if (!reason) {
     console.log(`installing ${absent.join(' ')}`)
     install(absent)
+    const lacked = absent
     absent = missing(needed)
+    disable(lacked.filter((name) => !absent.includes(name)))
     failed = absent.length > 0
     if (failed) reason = 'apt-get could not'
   }
