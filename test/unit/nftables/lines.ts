@@ -16,6 +16,7 @@ import {
   jump,
   limit,
   log,
+  masked,
   masquerade,
   match,
   named,
@@ -51,6 +52,7 @@ const ip = of('ip', 'filter')
 const ipSrc = of('ip', 'srcnat')
 const ipDst = of('ip', 'dnat')
 const ip6 = of('ip6', 'filter')
+const ip6Src = of('ip6', 'srcnat')
 const ip6Dst = of('ip6', 'dnat')
 const bridge = of('bridge', 'filter')
 
@@ -65,6 +67,10 @@ export const context = `
   set pairs { type ipv4_addr . inet_service; }
   map verdicts { type ifname : verdict; }
   map hosts { type inet_service : ipv4_addr; }
+  map places { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
+  map places6 { type inet_proto . inet_service : ipv6_addr . inet_service; }
+  set networks { type ipv4_addr . ipv4_addr; }
+  set networks6 { type ipv6_addr . ipv6_addr; }
 `
 
 export const lines: readonly Line[] = [
@@ -149,6 +155,7 @@ export const lines: readonly Line[] = [
   inet('tcp dport @ports', match.tcpDport(named('ports'))),
   inet('tcp sport 1 tcp dport 2', match.tcpSport(1), match.tcpDport(2)),
   inet('udp dport 53', match.udpDport(53)),
+  inet('tcp dport { 80, 1024-2048 }', match.tcpDport([80, range(1024, 2048)])),
   inet('sctp dport 9', match.sctpDport(9)),
   inet('th dport 53', match.thDport(53)),
   inet('meta l4proto tcp', match.l4proto('tcp')),
@@ -219,6 +226,28 @@ export const lines: readonly Line[] = [
   inetDst('tcp dport 80 dnat to :81', match.tcpDport(80), dnat({ ports: 81 })),
   inetDst('tcp dport 80 redirect to :8080', match.tcpDport(80), redirect({ ports: 8080 })),
   ipDst('dnat to tcp dport map @hosts', dnatMap({ keys: [fields.tcpDport], map: 'hosts', family: 'ip' })),
+  ipDst(
+    'dnat ip to ip daddr . meta l4proto . th dport map @places',
+    dnatMap({
+      keys: [fields.ipDaddr, fields.l4proto, fields.thDport],
+      map: 'places',
+      family: 'ip',
+      ports: true,
+    }),
+  ),
+  ip6Dst(
+    'dnat ip6 to meta l4proto . th dport map @places6',
+    dnatMap({ keys: [fields.l4proto, fields.thDport], map: 'places6', family: 'ip6', ports: true }),
+  ),
+  ipSrc(
+    'ip saddr & 255.255.0.0 . ip daddr @networks masquerade',
+    match.concat([masked(fields.ipSaddr, 16), fields.ipDaddr], 'networks'),
+    masquerade(),
+  ),
+  ip6Src(
+    'ip6 saddr & ffff:ffff:ffff:fe00:: . ip6 daddr @networks6',
+    match.concat([masked(fields.ip6Saddr, 55), fields.ip6Daddr], 'networks6'),
+  ),
   inet('fib saddr . iif oif missing', match.fibReversePath('missing')),
   inet('fib daddr type != local', match.field(fib(['daddr'], 'type'), 'local', 'ne')),
 
