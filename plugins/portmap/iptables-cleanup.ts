@@ -7,16 +7,9 @@
 import type { Attachment, Context } from '../../cni/plugin.ts'
 import type { AttachmentId } from '../../cni/types.ts'
 import { isErrno, nftables, parseIp } from '../../netlink/index.ts'
-import {
-  hasLegacyTable,
-  IptablesTable,
-  type LegacyHost,
-  listLegacyTable,
-  programs,
-  type Version,
-} from '../shared/iptables.ts'
-import { nftablesOf } from '../shared/nftables.ts'
+import { hasLegacyTable, IptablesTable, listLegacyTable, programs, type Version } from '../shared/iptables.ts'
 import { rewrite } from './iptables.ts'
+import { families, type IptablesHost, type Lead, listRules, present, type Which } from './iptables-kernel.ts'
 import {
   DNAT_CHAIN,
   dnatChain,
@@ -28,44 +21,7 @@ import {
 import { deleteCommands, readListing } from './iptables-plan.ts'
 import { siblingAddressesIfAny } from './siblings.ts'
 
-/** What it needs of a plugin's context. */
-type IptablesHost = LegacyHost & Pick<Context<unknown>, 'hostNftables' | 'hostNetns'>
-
-/** A container's chain and the shared one that leads to it. */
-type Lead = readonly [shared: string, chain: string]
-
-const families = [
-  { family: 'ip', version: 4 },
-  { family: 'ip6', version: 6 },
-] as const
-type Which = (typeof families)[number]
-
 const nobody: ReadonlySet<string> = new Set()
-
-/** A kernel without nf_tables has nothing of ours in it, and a nat table that nobody made has no rules. */
-const hasNone = (error: unknown): boolean =>
-  isErrno(error, 'EOPNOTSUPP', 'EPROTONOSUPPORT', 'EINVAL', 'ENOENT')
-
-const listRules = async (host: IptablesHost, { family }: Which, chain: string): Promise<nftables.Rule[]> => {
-  try {
-    return (await nftablesOf(host)?.run(nftables.listRules({ family, table: 'nat', chain }))) ?? []
-  } catch (error) {
-    if (hasNone(error)) return []
-    throw error
-  }
-}
-
-/** Which of the chains there are. */
-const present = async (host: IptablesHost, which: Which, leads: readonly Lead[]): Promise<Lead[]> => {
-  const { family } = which
-  const requests = leads.map(([, chain]) => nftables.getChain({ family, table: 'nat', chain }))
-  const outcomes = (await nftablesOf(host)?.batch(requests)) ?? []
-  return outcomes.flatMap((outcome, i) => {
-    if (outcome.ok) return [leads[i]!]
-    if (hasNone(outcome.error)) return []
-    throw outcome.error
-  })
-}
 
 /** Deletes the chains with everything that leads to them. */
 const deleteChains = (host: IptablesHost, which: Which, leads: readonly Lead[]): Promise<void> =>

@@ -7,6 +7,7 @@ import { invalidConfig } from '../../cni/error.ts'
 import type { Attachment } from '../../cni/plugin.ts'
 import { hasLegacyTable, IptablesTable, programs, type Version } from '../shared/iptables.ts'
 import type { Forwarding } from './forwarding.ts'
+import { mayHaveChain } from './iptables-kernel.ts'
 import { DNAT_CHAIN } from './iptables-names.ts'
 import { addCommands, destinationsOf, type Listing, readListing, sameWords } from './iptables-plan.ts'
 import { type Placed, type Rules, rulesFor, type Words } from './iptables-rules.ts'
@@ -102,6 +103,11 @@ export const missingIptables = async (
     const wanted = rulesFor(forwarding, version)
     if (!wanted) continue
     const table = nat(attachment, version)
+    // Most often it is looked for here because it is missing elsewhere.
+    if (!(await mayHaveChain(attachment, version, wanted.chain))) {
+      missing.push(`${table.program} chain ${wanted.chain}`)
+      continue
+    }
     const listing = await look(attachment, table, wanted)
     for (const { chain, rule } of placesOf(wanted)) {
       const have = listing.get(chain)

@@ -1,0 +1,55 @@
+/** What `iptables` has made, read as it is on almost every host: as tables of nf_tables, without running anything. */
+import type { Context } from '../../cni/plugin.ts'
+import { isErrno, nftables } from '../../netlink/index.ts'
+import { hasLegacyTable, type LegacyHost, type Version } from '../shared/iptables.ts'
+import { nftablesOf } from '../shared/nftables.ts'
+
+/** What it needs of a plugin's context. */
+export type IptablesHost = LegacyHost & Pick<Context<unknown>, 'hostNftables' | 'hostNetns'>
+
+/** A container's chain and the shared one that leads to it. */
+export type Lead = readonly [shared: string, chain: string]
+
+/** The families that have a nat table of their own. */
+export const families = [
+  { family: 'ip', version: 4 },
+  { family: 'ip6', version: 6 },
+] as const
+export type Which = (typeof families)[number]
+
+/** A kernel without nf_tables has nothing of ours in it, and a nat table that nobody made has no rules. */
+const hasNone = (error: unknown): boolean =>
+  isErrno(error, 'EOPNOTSUPP', 'EPROTONOSUPPORT', 'EINVAL', 'ENOENT')
+
+/** The rules of a chain of the nat table; none where there is none. @throws NetlinkError */
+export const listRules = async (
+  host: IptablesHost,
+  { family }: Which,
+  chain: string,
+): Promise<nftables.Rule[]> => {
+  try {
+    return (await nftablesOf(host)?.run(nftables.listRules({ family, table: 'nat', chain }))) ?? []
+  } catch (error) {
+    if (hasNone(error)) return []
+    throw error
+  }
+}
+
+/** Which of the containers' chains there are. @throws NetlinkError */
+export const present = async (host: IptablesHost, which: Which, leads: readonly Lead[]): Promise<Lead[]> => {
+  const { family } = which
+  const requests = leads.map(([, chain]) => nftables.getChain({ family, table: 'nat', chain }))
+  const outcomes = (await nftablesOf(host)?.batch(requests)) ?? []
+  return outcomes.flatMap((outcome, i) => {
+    if (outcome.ok) return [leads[i]!]
+    if (hasNone(outcome.error)) return []
+    throw outcome.error
+  })
+}
+
+/** Whether a container's chain may be there: the old xtables are not asked, only whether they are in use. */
+export const mayHaveChain = async (host: IptablesHost, version: Version, chain: string): Promise<boolean> => {
+  if (hasLegacyTable(host.hostNetns, version, 'nat')) return true
+  const which = families.find((family) => family.version === version)!
+  return (await present(host, which, [['', chain]])).length > 0
+}
