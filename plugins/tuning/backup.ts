@@ -10,8 +10,8 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
-  rmSync,
   statSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -156,13 +156,19 @@ export class Backups {
   write(id: AttachmentId, backup: Backup): void {
     const path = this.path(id)
     const next = `${path}.new`
+    const text = print(backup)
     try {
       makeDirectory(this.#folder, 0o700)
-      rmSync(next, { force: true })
-      writeFileSync(next, print(backup), { mode: 0o600, flag: 'wx' })
+      // Somebody may have put anything there, links included.
+      this.#remove(next)
+      writeFileSync(next, text, { mode: 0o600, flag: 'wx' })
       renameSync(next, path)
     } catch (error) {
-      rmSync(next, { force: true })
+      try {
+        this.#remove(next)
+      } catch {
+        // Why it could not be written matters more. GC removes what is left.
+      }
       throw ioError(error, path, 'nothing is changed before its original value is kept')
     }
   }
@@ -175,7 +181,7 @@ export class Backups {
 
   #remove(path: string): void {
     try {
-      rmSync(path, { force: true })
+      unlinkSync(path)
     } catch (error) {
       if (!isAbsent(error)) throw ioError(error, path)
     }
