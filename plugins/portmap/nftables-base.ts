@@ -9,7 +9,6 @@ import {
   flushChain,
   insertRule,
   jump,
-  jumpTarget,
   type Operation,
   type Part,
   type Rule,
@@ -87,20 +86,24 @@ const holdsLookups = (rules: readonly Rule[], host: HostTable, group: string): b
     is(rules[i], host, mapFor(host, kind, group).set, () => lookupRule(host, kind, group)),
   )
 
+/** The name of a chain as it stands in the rules that lead to it; decoding these would take longer than all the rest. */
+const names = ({ raw }: Rule, text: string): boolean =>
+  Buffer.from(raw.buffer, raw.byteOffset, raw.length).includes(text)
+
 /** The rules of the common chain that are not a group's. */
 const commonRules = (listed: Listed): readonly Rule[] =>
-  (listed.get(chains.forward) ?? []).filter((rule) => groupOf(jumpTarget(rule) ?? '') === undefined)
+  (listed.get(chains.forward) ?? []).filter((rule) => !names(rule, groupChain('')))
 
 /** The rules that lead to a group's chain. */
 export const groupJumps = (listed: Listed, group: string): readonly Rule[] =>
-  (listed.get(chains.forward) ?? []).filter((rule) => jumpTarget(rule) === groupChain(group))
+  (listed.get(chains.forward) ?? []).filter((rule) => names(rule, `${groupChain(group)}\0`))
 
 const baseNames = Object.keys(baseChains) as BaseName[]
 
 const brokenBases = (host: HostTable, listed: Listed): readonly BaseName[] =>
   baseNames.filter((chain) => {
     const rules = listed.get(chain)
-    return rules?.length !== 1 || !is(rules[0], host, chain, () => baseRule(chain))
+    return rules?.length !== 1 || !is(rules[0], host, chain, () => baseRule(host, chain))
   })
 
 const lookupRules = (host: HostTable, chain: string, group: string): Operation[] =>
@@ -121,7 +124,7 @@ const completeBase = (host: HostTable, listed: Listed): Operation[] => {
     ...baseNames.map((chain) => addChain({ family, table, chain, base: baseChains[chain] })),
     ...broken.flatMap((chain) => [
       flushChain({ family, table, chain }),
-      addRule({ family, table, chain, rule: baseRule(chain) }),
+      addRule({ family, table, chain, rule: baseRule(host, chain) }),
     ]),
   ]
 }

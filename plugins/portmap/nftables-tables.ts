@@ -94,10 +94,12 @@ export const baseChains = {
 export type BaseName = keyof typeof baseChains
 
 /** The one rule of a base chain. */
-export const baseRule = (chain: BaseName): readonly Part[] =>
-  chain === chains.postrouting
-    ? [match.ctStatus(['dnat']), goto(chains.snat)]
-    : [match.fibDaddrType('local'), goto(chains.forward)]
+export const baseRule = ({ family }: HostTable, chain: BaseName): readonly Part[] => {
+  if (chain === chains.postrouting) return [match.ctStatus(['dnat']), goto(chains.snat)]
+  // No packet from ::1 leaves the host, whatever its sender becomes: refused at once, a client tries 127.0.0.1 next.
+  const reaches = family === 'ip6' && chain === chains.output ? [match.ip6Daddr('::1', 'ne')] : []
+  return [...reaches, match.fibDaddrType('local'), goto(chains.forward)]
+}
 
 /** What the chains of groups are called: networks with conditions, by a hash of these. */
 const whenPrefix = 'portmap_when_'
