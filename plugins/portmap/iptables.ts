@@ -90,6 +90,29 @@ const placesOf = ({ chain, rules, entries, marks, jumps }: Rules): Placed[] => [
   ...rules.map((rule) => ({ chain, rule })),
 ]
 
+const missingIn = async (
+  attachment: Attachment<unknown>,
+  forwarding: Forwarding,
+  version: Version,
+): Promise<string[]> => {
+  const wanted = rulesFor(forwarding, version)
+  if (!wanted) return []
+  const table = nat(attachment, version)
+  // Most often it is looked for here because it is missing elsewhere.
+  if (!(await mayHaveChain(attachment, version, wanted.chain)))
+    return [`${table.program} chain ${wanted.chain}`]
+  const listing = await look(attachment, table, wanted)
+  const missing: string[] = []
+  for (const { chain, rule } of placesOf(wanted)) {
+    const have = listing.get(chain)
+    if (have?.some((one) => sameWords(one, rule))) continue
+    // Conditions may be printed in other words than they were given in.
+    if (!have || !(await table.hasRule(chain, rule)))
+      missing.push(`${table.program} rule in chain ${chain}: ${rule.join(' ')}`)
+  }
+  return missing
+}
+
 /**
  * What is missing of it, in words. Changes nothing.
  * @throws Error where a program is missing (ENOENT) or does not tell
@@ -97,25 +120,5 @@ const placesOf = ({ chain, rules, entries, marks, jumps }: Rules): Placed[] => [
 export const missingIptables = async (
   attachment: Attachment<unknown>,
   forwarding: Forwarding,
-): Promise<string[]> => {
-  const missing: string[] = []
-  for (const version of versions) {
-    const wanted = rulesFor(forwarding, version)
-    if (!wanted) continue
-    const table = nat(attachment, version)
-    // Most often it is looked for here because it is missing elsewhere.
-    if (!(await mayHaveChain(attachment, version, wanted.chain))) {
-      missing.push(`${table.program} chain ${wanted.chain}`)
-      continue
-    }
-    const listing = await look(attachment, table, wanted)
-    for (const { chain, rule } of placesOf(wanted)) {
-      const have = listing.get(chain)
-      if (have?.some((one) => sameWords(one, rule))) continue
-      // Conditions may be printed in other words than they were given in.
-      if (!have || !(await table.hasRule(chain, rule)))
-        missing.push(`${table.program} rule in chain ${chain}: ${rule.join(' ')}`)
-    }
-  }
-  return missing
-}
+): Promise<string[]> =>
+  (await Promise.all(versions.map((version) => missingIn(attachment, forwarding, version)))).flat()

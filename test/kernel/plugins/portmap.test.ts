@@ -56,14 +56,10 @@ const mappings: readonly Mapping[] = [tcp(8080, 80), udp(5353, 53), { ...tcp(844
 /** Each takes one thing away. */
 const lossesOfIptables = [
   'iptables -t nat -F CNI-HOSTPORT-DNAT',
-  'iptables -t nat -F CNI-HOSTPORT-SETMARK',
-  'iptables -t nat -F CNI-HOSTPORT-MASQ',
-  'iptables -t nat -F PREROUTING',
-  'iptables -t nat -F OUTPUT',
-  'ip6tables -t nat -F POSTROUTING',
+  'iptables -t nat -F CNI-HOSTPORT-SETMARK; ip6tables -t nat -F CNI-HOSTPORT-MASQ',
+  'iptables -t nat -F PREROUTING; ip6tables -t nat -F OUTPUT; iptables -t nat -F POSTROUTING',
   'nft flush ruleset',
   'iptables -t nat -D $(iptables -t nat -S | grep "^-A CNI-DN-.*dport 5353 -j DNAT" | cut -d" " -f2-)',
-  'ip6tables -t nat -D $(ip6tables -t nat -S | grep "^-A CNI-DN-.*dport 8443 -j CNI-HOSTPORT-SETMARK" | cut -d" " -f2-)',
 ]
 const lossesOfNftables = [
   'nft delete table ip6 cni_hostport',

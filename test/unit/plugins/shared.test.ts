@@ -198,7 +198,7 @@ describe('iptables', () => {
     const exec: Exec = async () => ({ status: 4, stdout: '', stderr: 'Permission denied\n' })
     const masquerade = { network: 'n', containerId: 'c', addresses: ['10.9.0.5/24'] }
     await expect(addIptablesMasquerade(exec, masquerade)).rejects.toThrow(
-      /^iptables -t nat -N CNI-\w+: Permission denied$/,
+      /^iptables -t nat -S CNI-\w+ 1: Permission denied$/,
     )
   })
 
