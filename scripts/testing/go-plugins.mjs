@@ -12,7 +12,7 @@ const names = [
     (name) => `main/${name}`,
   ),
   ...['host-local', 'static'].map((name) => `ipam/${name}`),
-  ...['bandwidth', 'firewall', 'tuning'].map((name) => `meta/${name}`),
+  ...['bandwidth', 'firewall', 'portmap', 'tuning'].map((name) => `meta/${name}`),
 ]
 const minutes = 5
 
