@@ -2,14 +2,22 @@
 import { CniError, codes } from '../../cni/error.ts'
 import type { Attachment } from '../../cni/plugin.ts'
 import { apply, type Step } from '../../cni/undo.ts'
-import { filter, isErrno, type Link, link, NetlinkError, qdisc } from '../../netlink/index.ts'
+import {
+  type Connection,
+  filter,
+  isErrno,
+  type Link,
+  link,
+  NetlinkError,
+  qdisc,
+} from '../../netlink/index.ts'
 import { freeIndex } from '../shared/container-link.ts'
 import { ownerAlias, randomMac } from '../shared/identity.ts'
 import { deleteLink } from '../shared/veth.ts'
 import type { Limits } from './conf.ts'
 import { ifbNames, ownedBy } from './ifb.ts'
 import { INGRESS, isGone, type Looked, type Redirects, redirectsOf, refuseForeign } from './place.ts'
-import { addQdisc, egressShape, ingressShape, shapeSteps } from './shape.ts'
+import { addQdisc, egressShape, ingressShape, type Shape, shapeSteps } from './shape.ts'
 
 /** An IFB of the attachment. */
 interface Ifb {
@@ -17,7 +25,6 @@ interface Ifb {
   readonly index: number
   readonly address: string
   readonly mtu: number
-  readonly isNew: boolean
 }
 
 const modules = 'modprobe ifb sch_tbf sch_htb sch_ingress cls_u32 act_mirred'
@@ -65,7 +72,7 @@ const makeIfb = async (attachment: Attachment<unknown>, { ifbs }: Looked, mtu: n
         { request: link.set(index, { afSpec: { inet6: { addrGenMode: 'none' } } }), tolerate: true },
         { request: link.set(index, { alias, up: true }) },
       ])
-      return { name, index, address, mtu, isNew: true }
+      return { name, index, address, mtu }
     } catch (error) {
       const op = error instanceof NetlinkError ? error.op : undefined
       // Another attachment of the container has just taken it.
@@ -75,29 +82,50 @@ const makeIfb = async (attachment: Attachment<unknown>, { ifbs }: Looked, mtu: n
   }
 }
 
-/** What is redirected so far and no longer is to be: those of an earlier ADD, that led elsewhere. */
-const clearRedirects = (index: number, { own }: Redirects, target: number): Step[] =>
-  [...own].flatMap(([priority, to]) =>
-    to === target
-      ? []
-      : [{ request: filter.delete({ index, parent: INGRESS, priority }), tolerate: ['ENOENT'] }],
-  )
-
 /** Equivalent: `tc filter add dev vethX parent ffff: pref 1 u32 match u32 0 0 flowid 1:1 action mirred egress redirect dev bwpX` */
-const redirect = (index: number, target: number): Step => ({
-  request: filter.add({
-    index,
-    parent: INGRESS,
-    priority: 1,
-    protocol: 'all',
+const redirect = (host: Connection, index: number, target: number): Step => {
+  const where = { index, parent: INGRESS, priority: 1, protocol: 'all' } as const
+  const request = filter.add({
+    ...where,
     kind: 'u32',
     data: {
       classid: '1:1',
       sel: filter.matchAll,
       act: [{ kind: 'mirred', data: { to: 'egressRedir', index: target } }],
     },
-  }),
-})
+  })
+  const undo = async (): Promise<void> => {
+    const [outcome] = await host.batch([filter.delete(where)])
+    if (!outcome.ok && !isGone(outcome.error)) throw outcome.error
+  }
+  return { request, undo: [`delete the filter of link ${index}`, undo] }
+}
+
+const ingressOf = (index: number) => ({ index, parent: 'ingress', handle: INGRESS, kind: 'ingress' }) as const
+
+/** The limit of the IFB; one of an earlier ADD may have been changed since. */
+const outward = async (
+  attachment: Attachment<unknown>,
+  shape: Shape,
+  { index }: Ifb,
+  earlier: Link | undefined,
+): Promise<Step[]> => {
+  const { host, network } = attachment
+  if (!earlier) return shapeSteps(host, index, shape, undefined)
+  const root = await host.run(qdisc.get({ index, parent: 'root' }))
+  const alias = ownerAlias(network, attachment)
+  return [{ request: link.set(index, { alias, up: true }) }, ...shapeSteps(host, index, shape, root)]
+}
+
+/** A filter that leads to an IFB that has gone makes room. */
+const redirectSteps = (host: Connection, index: number, { own }: Redirects, target: number): Step[] => {
+  const leads = [...own.values()].includes(target)
+  const dead = [...own].filter(([, to]) => to === 0)
+  return [
+    ...dead.map(([priority]) => ({ request: filter.delete({ index, parent: INGRESS, priority }) })),
+    ...(leads ? [] : [redirect(host, index, target)]),
+  ]
+}
 
 /**
  * @returns the IFB, for the result; null where what leaves the container is not limited
@@ -114,29 +142,24 @@ export const makeLimits = async (
   const into = ingressShape(limits)
   const out = egressShape(limits)
   const redirects = await redirectsOf(attachment, end)
-  refuseForeign(end, redirects, { ingress: into !== null, egress: out !== null })
-  const earlier = earlierIfb(attachment, looked, redirects)
+  const earlier = out ? earlierIfb(attachment, looked, redirects) : undefined
+  refuseForeign(end, redirects, into !== null, out !== null, earlier)
   try {
+    const inward = into ? shapeSteps(host, index, into, end.root) : []
     if (!out) {
-      const clear = clearRedirects(index, redirects, -1)
-      await apply(host, undo, [...shapeSteps(host, index, into, end.root), ...clear])
-      if (earlier) await deleteLink(host, earlier.index)
+      await apply(host, undo, inward)
       return null
     }
-    const ifb = earlier ? { ...earlier, isNew: false } : await makeIfb(attachment, looked, mtu)
-    const root = earlier && (await host.run(qdisc.get({ index: ifb.index, parent: 'root' })))
-    const leads = [...redirects.own.values()].includes(ifb.index)
-    const ingress = { index, parent: 'ingress', handle: INGRESS, kind: 'ingress' } as const
+    const ifb = earlier ?? (await makeIfb(attachment, looked, mtu))
     await apply(host, undo, [
-      ...shapeSteps(host, index, into, end.root),
-      ...shapeSteps(host, ifb.index, out, root),
-      ...(earlier && !earlier.up ? [{ request: link.set(ifb.index, { up: true }) }] : []),
-      ...(end.ingress ? clearRedirects(index, redirects, ifb.index) : [addQdisc(host, ingress)]),
+      ...inward,
+      ...(await outward(attachment, out, ifb, earlier)),
+      ...(end.ingress ? [] : [addQdisc(host, ingressOf(index))]),
       // Last: from here on the packets go that way.
-      ...(leads ? [] : [redirect(index, ifb.index)]),
+      ...redirectSteps(host, index, redirects, ifb.index),
     ])
     return ifb
   } catch (error) {
-    throw isGone(error) || isErrno(error, 'EOPNOTSUPP') ? explain(error) : error
+    throw explain(error)
   }
 }

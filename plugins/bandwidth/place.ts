@@ -141,17 +141,21 @@ export const redirectsOf = async (
 
 /**
  * Refuses a link whose traffic somebody else has shaped.
+ * @param ifb the attachment's of an earlier ADD
  * @throws CniError naming what is there
  */
 export const refuseForeign = (
   { link: { name }, root, ingress }: HostEnd,
-  redirects: Redirects,
-  wants: { readonly ingress: boolean; readonly egress: boolean },
+  { own, others }: Redirects,
+  into: boolean,
+  out: boolean,
+  ifb: Link | undefined,
 ): void => {
-  if (wants.ingress && root && !isOurs(root)) throw inTheWay(name, `qdisc ${root.kind} ${root.handle}`)
-  if (!wants.egress || !ingress) return
+  if (into && root && !isOurs(root)) throw inTheWay(name, `qdisc ${root.kind} ${root.handle}`)
+  if (!out || !ingress) return
   if (ingress.kind !== 'ingress') throw inTheWay(name, `qdisc ${ingress.kind} ${ingress.handle}`)
-  if (redirects.others) throw inTheWay(name, 'filters for what comes in')
+  const foreign = [...own.values()].some((target) => target !== 0 && target !== ifb?.index)
+  if (others || foreign) throw inTheWay(name, 'filters for what comes in')
 }
 
 /** Whether an error of the kernel says that a thing is not there. */

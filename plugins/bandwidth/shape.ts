@@ -145,13 +145,11 @@ export const isOurs = (root: Qdisc | undefined): boolean =>
 export const shapeSteps = (
   connection: Connection,
   index: number,
-  shape: Shape | null,
+  { limit, subnets, side }: Shape,
   present: Qdisc | undefined,
 ): Step[] => {
   const place = { index, parent: 'root', handle: ROOT } as const
   const clear: Step[] = isOurs(present) ? [{ request: qdisc.delete(place) }] : []
-  if (!shape) return clear
-  const { limit, subnets } = shape
   if (!subnets) {
     const wanted = { ...place, kind: 'tbf', data: tbfOf(limit) } as const
     if (present?.kind !== 'tbf' || !present.data || !isOurs(present))
@@ -160,7 +158,7 @@ export const shapeSteps = (
     const restore = () => connection.run(qdisc.replace(before))
     return [{ request: qdisc.replace(wanted), undo: [`restore the rate of link ${index}`, restore] }]
   }
-  const [root, ...rest] = htbRequests(index, shape, subnets)
+  const [root, ...rest] = htbRequests(index, { limit, subnets, side }, subnets)
   const undo = [`delete qdisc htb of link ${index}`, () => removeQdisc(connection, place)] as const
   return [...clear, { request: root!, undo }, ...rest.map((request) => ({ request }))]
 }
