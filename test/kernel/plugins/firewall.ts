@@ -33,30 +33,21 @@ export interface Attached {
   readonly call: NodeCall & { readonly prevResult: PrintedResult }
 }
 
-/** ADD of a bridge with a fixed address, then of the firewall. */
+/** Each address with its gateway: `{ '10.22.0.5/16': '10.22.0.1' }`. */
+export type Fixed = Readonly<Record<string, string>>
+
+/** ADD of a bridge with fixed addresses, then of the firewall. */
 export const attach = async (
   it: Node,
   name: string,
-  {
-    address,
-    bridge = 'cni0',
-    gateway,
-    conf = {},
-  }: { address: string; bridge?: string; gateway: string; conf?: JsonObject },
+  addresses: Fixed,
+  { bridge = 'cni0', conf = {} }: { bridge?: string; conf?: JsonObject } = {},
 ): Promise<Attached> => {
   const container = await it.host.container(name)
-  const before = await it.add(
-    {
-      bridge,
-      isGateway: true,
-      ipam: {
-        type: 'static',
-        addresses: [{ address, gateway }],
-        routes: [{ dst: address.includes(':') ? '::/0' : '0.0.0.0/0' }],
-      },
-    },
-    { container, containerId: name },
-  )
+  const all = Object.entries(addresses).map(([address, gateway]) => ({ address, gateway }))
+  const routes = all.map(({ address }) => ({ dst: address.includes(':') ? '::/0' : '0.0.0.0/0' }))
+  const ipam = { type: 'static', addresses: all, routes }
+  const before = await it.add({ bridge, isGateway: true, ipam }, { container, containerId: name })
   const call = { container, containerId: name, prevResult: before }
   const prevResult = await it.add(firewallConf(conf), call)
   return { container, call: { ...call, prevResult } }
