@@ -1,5 +1,5 @@
 /** The node's list of sysctls that configurations may set: regular expressions, one a line. */
-import { CniError, invalidConfig } from '../../cni/error.ts'
+import { CniError, codes, invalidConfig } from '../../cni/error.ts'
 import { ioError, isGone, readText } from '../../ipam/files.ts'
 import { goRegExp } from './go-regexp.ts'
 
@@ -27,7 +27,7 @@ const compile = (line: string, path: string): RegExp => {
     return goRegExp(line)
   } catch (error) {
     throw new CniError({
-      code: 7,
+      code: codes.invalidConfig,
       msg: `${path}: error parsing regexp ${JSON.stringify(line)}: ${(error as Error).message}`,
       details: 'each line is a regular expression as Go has it, which any part of a sysctl may match',
       cause: error,
