@@ -5,6 +5,7 @@ import { bandwidth } from './bandwidth/index.ts'
 import { bridge } from './bridge/index.ts'
 import { dummy } from './dummy.ts'
 import { firewall } from './firewall/index.ts'
+import { flannel } from './flannel/index.ts'
 import { hostDevice } from './host-device/index.ts'
 import { ipvlan } from './ipvlan.ts'
 import { loopback } from './loopback.ts'
@@ -20,6 +21,7 @@ export { bandwidth } from './bandwidth/index.ts'
 export { bridge } from './bridge/index.ts'
 export { dummy } from './dummy.ts'
 export { firewall } from './firewall/index.ts'
+export { flannel } from './flannel/index.ts'
 export { hostDevice } from './host-device/index.ts'
 export { ipvlan } from './ipvlan.ts'
 export { loopback } from './loopback.ts'
@@ -38,6 +40,7 @@ export const plugins: Plugins = new Map(
     bridge,
     dummy,
     firewall,
+    flannel,
     hostDevice,
     ipvlan,
     loopback,
