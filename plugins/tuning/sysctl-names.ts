@@ -4,7 +4,7 @@
 const PLACEHOLDER = 'IFNAME'
 
 /** Families whose settings are kept by interface: `net/ipv4/conf/eth0/arp_filter`. */
-const families = ['ipv4', 'ipv6', 'mpls', 'dccp']
+const families = ['ipv4', 'ipv6', 'mpls']
 const byInterface = ['conf', 'neigh']
 
 /**
