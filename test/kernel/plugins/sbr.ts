@@ -113,34 +113,42 @@ export const attach = (container: Container, own: Wire, prevResult = resultOf(co
   prevResult,
 })
 
-/** Rules that somebody made, as `from 10.1.0.2 lookup 100`. */
-export const rulesOf = async (there: Space): Promise<string[]> => {
-  const { stdout } = await there.run('sh', ['-c', 'ip -4 rule; ip -6 rule'])
+const linesOf = async (there: Space, ...arguments_: string[]): Promise<string[]> => {
+  const { stdout } = await there.run('sh', ['-c', arguments_.map((one) => `ip ${one}`).join('; ')])
   return stdout
     .split('\n')
-    .map((line) => line.replace(/^\d+:\s*/, '').trim())
-    .filter((line) => line !== '' && !line.startsWith('from all'))
-}
-
-const routeLines = async (there: Space, table: string): Promise<string[]> => {
-  const { stdout } = await there.run('sh', [
-    '-c',
-    `ip -4 route show table ${table}; ip -6 route show table ${table}`,
-  ])
-  return stdout
-    .split('\n')
-    .map((line) => line.trim().replace(/ pref medium$/, ''))
+    .map((line) => line.trim())
     .filter((line) => line !== '')
 }
 
+/** Without their priorities, and without those that every namespace has. */
+const toRules = (lines: readonly string[]): string[] =>
+  lines.map((line) => line.replace(/^\d+:\s*/, '')).filter((line) => !line.startsWith('from all'))
+const toRoutes = (lines: readonly string[]): string[] =>
+  lines.map((line) => line.replace(/ pref medium$/, ''))
+
+/** Rules that somebody made, as `from 10.1.0.2 lookup 100`. */
+export const rulesOf = async (there: Space): Promise<string[]> =>
+  toRules(await linesOf(there, '-4 rule', '-6 rule'))
+
+const routesOf = async (there: Space, table: string): Promise<string[]> =>
+  toRoutes(await linesOf(there, `-4 route show table ${table}`, `-6 route show table ${table}`))
+
 /** Routes of a table, IPv4 before IPv6, in the kernel's order. */
-export const tableRoutes = (there: Space, table: number): Promise<string[]> => routeLines(there, `${table}`)
+export const tableRoutes = (there: Space, table: number): Promise<string[]> => routesOf(there, `${table}`)
 /** Those of the main table, without the link-local ones of IPv6. */
 export const mainRoutes = async (there: Space): Promise<string[]> =>
-  (await routeLines(there, 'main')).filter((line) => !line.startsWith('fe80::/64'))
+  (await routesOf(there, 'main')).filter((line) => !line.startsWith('fe80::/64'))
 
 /** All rules and routes, the kernel's own included. */
-export const everything = async (there: Space) => ({
-  rules: await rulesOf(there),
-  routes: await routeLines(there, 'all'),
-})
+export const everything = async (there: Space) => {
+  const lines = await linesOf(
+    there,
+    '-4 rule',
+    '-6 rule',
+    '-4 route show table all',
+    '-6 route show table all',
+  )
+  const isRule = (line: string): boolean => /^\d+:\s/.test(line)
+  return { rules: toRules(lines.filter(isRule)), routes: toRoutes(lines.filter((line) => !isRule(line))) }
+}
