@@ -40,26 +40,30 @@ test('all of it, and back', async () => {
   await it.del(everything)
 })
 
-test.each<[JsonObject, Partial<Shown> | string, JsonObject]>([
+const alone: readonly [conf: JsonObject, expected: Partial<Shown> | string, original: JsonObject][] = [
   [{ mac: '02-11-22-33-44-AA' }, { address: '02:11:22:33:44:aa' }, { mac: '02:00:00:00:00:02' }],
   [{ promisc: true }, 'PROMISC', { promisc: false }],
   [{ mtu: 9000 }, { mtu: 9000 }, { mtu: 1500 }],
   [{ allmulti: true }, 'ALLMULTI', { allmulti: false }],
   [{ TXQlen: 5 }, { txqlen: 5 }, { txQLen: 1000 }],
   [{ args: { cni: { mtu: 1300 } }, mtu: 1400 }, { mtu: 1300 }, { mtu: 1500 }],
-])('%j alone', async (conf, expected, original) => {
+]
+
+test('each key alone, and back', async () => {
   const it = await tuned()
   const before = await it.link()
-  const result = await it.add(conf)
-  const link = await it.link()
-  if (typeof expected === 'string') expect(link.flags).toContain(expected)
-  else expect(link).toEqual({ ...before, ...expected })
-  const { linkwright: _own, ...kept } = it.backup()
-  expect(kept).toEqual(original)
-  expect(result.interfaces?.[1]?.mtu).toBe(link.mtu)
-  await it.check(conf)
-  await it.del(conf)
-  expect(await it.link()).toEqual(before)
+  for (const [conf, expected, original] of alone) {
+    const result = await it.add(conf)
+    const link = await it.link()
+    if (typeof expected === 'string') expect(link.flags).toContain(expected)
+    else expect(link).toEqual({ ...before, ...expected })
+    const { linkwright: _own, ...kept } = it.backup()
+    expect(kept).toEqual(original)
+    expect(result.interfaces?.[1]?.mtu).toBe(link.mtu)
+    await it.check(conf)
+    await it.del(conf)
+    expect(await it.link()).toEqual(before)
+  }
 })
 
 test('modes are switched off, and on again by DEL', async () => {
@@ -209,16 +213,18 @@ describe('an ADD that fails', () => {
       7,
     ],
   ]
-  test.each(cases)('%s', async (_title, conf, msg, code) => {
+  test('leaves nothing', async () => {
     const it = await tuned()
     const before = await it.link()
-    const error = await errorOf(it.add(conf))
-    expect(error.msg).toMatch(msg)
-    expect(error.code).toBe(code)
-    expect(await it.link()).toEqual(before)
-    expect(await it.sysctl('net/ipv4/ip_forward')).toBe('0')
-    expect(it.kept()).toEqual([])
-    await it.del(conf)
+    for (const [title, conf, msg, code] of cases) {
+      const error = await errorOf(it.add(conf))
+      expect(error.msg, title).toMatch(msg)
+      expect(error.code, title).toBe(code)
+      expect(await it.link(), title).toEqual(before)
+      expect(await it.sysctl('net/ipv4/ip_forward'), title).toBe('0')
+      expect(it.kept(), title).toEqual([])
+      await it.del(conf)
+    }
   })
 
   test('at its end', async () => {
