@@ -16,6 +16,7 @@ import { sbr } from './sbr/index.ts'
 import { tap } from './tap.ts'
 import { tuning } from './tuning/index.ts'
 import { vlan } from './vlan.ts'
+import { vrf } from './vrf/index.ts'
 
 export { bandwidth } from './bandwidth/index.ts'
 export { bridge } from './bridge/index.ts'
@@ -32,6 +33,7 @@ export { sbr } from './sbr/index.ts'
 export { tap } from './tap.ts'
 export { tuning } from './tuning/index.ts'
 export { vlan } from './vlan.ts'
+export { vrf } from './vrf/index.ts'
 
 /** Everything that runs in process, by its type; IPAM plugins included. */
 export const plugins: Plugins = new Map(
@@ -51,6 +53,7 @@ export const plugins: Plugins = new Map(
     tap,
     tuning,
     vlan,
+    vrf,
     ...ipamPlugins,
   ].map((plugin) => [plugin.type, plugin]),
 )
