@@ -26,6 +26,10 @@ export const textOf = (rule: XtablesRule): string =>
 export const sameRule = (a: XtablesRule, b: XtablesRule): boolean =>
   wordsOf(a).join('\0') === wordsOf(b).join('\0')
 
+/** Whether they do the same: versions of the Go plugin differ in comments. */
+export const sameEffect = (a: XtablesRule, b: XtablesRule): boolean =>
+  sameRule({ ...a, comment: undefined }, { ...b, comment: undefined })
+
 /** A rule of `-S`: its chain, and what it says where a {@link XtablesRule} has words for all of it. */
 export interface ParsedRule {
   readonly chain: string

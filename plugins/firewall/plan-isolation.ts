@@ -2,7 +2,7 @@
 import type { XtablesRule } from '../../netlink/nftables/xtables.ts'
 import type { Change, Listed, Lists } from './filter.ts'
 import { rulesIn } from './filter.ts'
-import { sameRule, textOf } from './filter-rule.ts'
+import { sameEffect, textOf } from './filter-rule.ts'
 import { bridgeOf, type Isolation, STAGE_1, STAGE_2, stage1Of, stage2Of, stageReturn } from './rules.ts'
 
 export interface BridgePolicy {
@@ -21,7 +21,7 @@ const holds = (lists: Lists, stage: string, bridge: string, wanted: readonly Xta
   const end = list.findIndex(({ takesAll }) => takesAll)
   return (
     own.length === wanted.length &&
-    own.every(({ rule }, i) => rule && sameRule(rule, wanted[i]!)) &&
+    own.every(({ rule }, i) => rule && sameEffect(rule, wanted[i]!)) &&
     (end < 0 || own.every((listed) => list.indexOf(listed) < end))
   )
 }

@@ -2,7 +2,7 @@
 import type { XtablesRule } from '../../netlink/nftables/xtables.ts'
 import type { AddRule, Change, Listed, Lists, Plan, Version } from './filter.ts'
 import { rulesIn } from './filter.ts'
-import { sameRule, textOf } from './filter-rule.ts'
+import { sameEffect, sameRule, textOf } from './filter-rule.ts'
 import { isolationChanges, missingIsolation } from './plan-isolation.ts'
 import { claims } from './plan-removal.ts'
 import {
@@ -49,9 +49,7 @@ export const chainsOf = ({ permits, isolation }: Wanted): string[] => [
 
 /** Index of the rule that sends everything to a chain, whatever its comment. */
 const jumpIndex = (list: readonly Listed[], chain: string): number =>
-  list.findIndex(
-    ({ rule }) => rule?.target === chain && sameRule(rule, { comment: rule.comment, target: chain }),
-  )
+  list.findIndex(({ rule }) => rule && sameEffect(rule, { target: chain }))
 
 const firstTaking = (list: readonly Listed[]): number => {
   const index = list.findIndex(({ takesAll }) => takesAll)
