@@ -33,7 +33,7 @@ export const sameElement = (a: RawElement, b: RawElement): boolean =>
   equal(a.key?.value, b.key?.value) && equal(a.data?.value, b.data?.value) && equal(a.userdata, b.userdata)
 
 const change = (
-  verb: 'add' | 'delete',
+  verb: 'add' | 'create' | 'delete',
   { family, table, set }: SetRef,
   elements: readonly RawElement[],
 ): Operation => {
@@ -52,6 +52,10 @@ const change = (
 /** `nft add element FAMILY TABLE SET { … }` */
 export const addRawElements = (set: SetRef, elements: readonly RawElement[]): Operation =>
   change('add', set, elements)
+
+/** `nft create element FAMILY TABLE SET { … }`. EEXIST where one is there, even the same. */
+export const createRawElements = (set: SetRef, elements: readonly RawElement[]): Operation =>
+  change('create', set, elements)
 
 /** `nft delete element FAMILY TABLE SET { … }`, by their keys. ENOENT where one is not there. */
 export const deleteRawElements = (set: SetRef, elements: readonly RawElement[]): Operation =>

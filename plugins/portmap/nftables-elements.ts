@@ -5,19 +5,17 @@
 import { formatIp, network as networkOf, parseCidr, parseIp } from '../../netlink/ip.ts'
 import {
   dataTypes,
-  type Key,
   type RawElement,
   rawComment,
   rawElements,
   type SetElement,
   type SetOptions,
   type SetRef,
-  type TypedSet,
 } from '../../netlink/nftables/index.ts'
 import { masqueradeComment } from '../shared/masquerade-nftables.ts'
 import { type Conditions, parseConditions } from './conditions.ts'
 import { type Forwarding, type Owner, type PortMapping, protocols } from './forwarding.ts'
-import { type HostTable, hostTables, mapFor, snatSet, table } from './nftables-tables.ts'
+import { type HostTable, hostTables, mapFor, snatPrefix, snatSet, table } from './nftables-tables.ts'
 
 /** Whose an element is, for programs and for people: `HASH-HASH, net: …, if: …, id: …`. */
 export const ownerComment = (owner: Owner): string => masqueradeComment(owner)
@@ -30,7 +28,10 @@ export const ownerMark = (owner: Owner): string => ownerComment(owner).slice(0, 
 export const networkMark = (network: string): string =>
   `${ownerComment({ network, containerId: '', ifName: '' }).slice(0, NETWORK_HASH)}-`
 /** The mark of an element; undefined where it has none. */
-export const markOf = (element: RawElement): string | undefined => rawComment(element)?.slice(0, HASHES)
+export const markOf = (element: RawElement): string | undefined => {
+  const mark = rawComment(element)?.slice(0, HASHES)
+  return mark !== undefined && /^[0-9a-f]{16}-[0-9a-f]{16}$/.test(mark) ? mark : undefined
+}
 
 const listName = 'portmap_of_'
 /** The mark that the name of a set of this kind ends with; undefined for another set. */
@@ -52,6 +53,7 @@ export const listSet = (
 
 /** An element, and the set or map that it is in. */
 export interface Placed {
+  readonly host: HostTable
   readonly set: SetRef
   readonly element: RawElement
 }
@@ -62,14 +64,7 @@ export interface Wanted {
   readonly conditions: Conditions
   readonly prefixes: readonly number[]
   readonly elements: readonly Placed[]
-  /** What its list holds: the elements of {@link listSet}. */
-  readonly list: readonly RawElement[]
 }
-
-const place = (set: SetOptions & TypedSet, element: SetElement): Placed => ({
-  set,
-  element: rawElements(set, [element])[0]!,
-})
 
 const v4InV6 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
 
@@ -89,7 +84,7 @@ const wantedIn = (host: HostTable, forwarding: Forwarding): Wanted => {
     family,
     family === 'ip' ? forwarding.conditionsV4 : forwarding.conditionsV6,
   )
-  const nothing = { host, conditions, prefixes: [], elements: [], list: [] }
+  const nothing = { host, conditions, prefixes: [], elements: [] }
   const cidrs = forwarding.addresses.map((text) => {
     const cidr = parseCidr(text)
     if (!cidr) throw new RangeError(`${JSON.stringify(text)} is not an address with the length of its prefix`)
@@ -99,29 +94,26 @@ const wantedIn = (host: HostTable, forwarding: Forwarding): Wanted => {
   if (!cidr) return nothing
   const address = formatIp(cidr.ip)
   const comment = ownerComment(forwarding)
-  /** By key: what comes last wins, as among containers. */
+  /** By place: what comes last wins, as among containers. */
   const elements = new Map<string, Placed>()
-  const list = new Map<string, Key>()
+  const place = (set: SetOptions, element: SetElement): void => {
+    elements.set(`${set.set} ${element.key}`, { host, set, element: rawElements(set, [element])[0]! })
+  }
   for (const mapping of forwarding.mappings) {
     const on = answersOn(mapping, host)
     if (on === undefined) continue
     const { protocol, hostPort, containerPort } = mapping
-    const placed = place(mapFor(host, on === '' ? 'any' : 'hostip', conditions.group), {
+    place(mapFor(host, on === '' ? 'any' : 'hostip', conditions.group), {
       key: [...(on === '' ? [] : [on]), protocol, hostPort],
       value: [address, containerPort],
       comment,
     })
-    const name = `${on} ${protocol} ${hostPort}`
-    elements.set(name, placed)
-    list.set(name, [on === '' ? unspecified : on, protocol, hostPort, address])
   }
   if (elements.size === 0) return nothing
   const prefixes = new Set<number>()
   const hide = (from: string, prefix: number): void => {
     prefixes.add(prefix)
-    const key = prefix === 0 ? [address] : [from, address]
-    elements.set(`snat ${from}/${prefix}`, place(snatSet(host, prefix), { key, comment }))
-    list.set(`snat ${from}/${prefix}`, [prefix === 0 ? unspecified : from, 0, prefix, address])
+    place(snatSet(host, prefix), { key: prefix === 0 ? [address] : [from, address], comment })
   }
   if (forwarding.snat && forwarding.masqAll) hide(unspecified, 0)
   else if (forwarding.snat) {
@@ -129,16 +121,7 @@ const wantedIn = (host: HostTable, forwarding: Forwarding): Wanted => {
     // From the node itself: an answer to 127.0.0.1 would never leave the container.
     if (family === 'ip') hide('127.0.0.0', 8)
   }
-  return {
-    host,
-    conditions,
-    prefixes: [...prefixes],
-    elements: [...elements.values()],
-    list: rawElements(
-      listSet(host, ''),
-      [...list.values()].map((key) => ({ key })),
-    ),
-  }
+  return { host, conditions, prefixes: [...prefixes], elements: [...elements.values()] }
 }
 
 /**
@@ -158,7 +141,11 @@ export const placesOf = (
     const bytes = key?.value
     const size = host.bits / 8
     if (!bytes || bytes.length !== 2 * size + 8) return []
-    const of = (set: SetOptions, value: Uint8Array): Placed => ({ set, element: { key: { value } } })
+    const of = (set: SetOptions, value: Uint8Array): Placed => ({
+      host,
+      set,
+      element: { key: { value } },
+    })
     // ADDRESS . protocol . port . ADDRESS, each padded to four bytes; protocol 0: NETWORK . 0 . length . CONTAINER.
     const protocol = bytes[size]!
     const port = (bytes[size + 4]! << 8) | bytes[size + 5]!
@@ -175,8 +162,25 @@ export const placesOf = (
     )
   })
 
+/** What the list of its attachment says of an element: the reverse of {@link placesOf}. */
+export const entryOf = ({ host, set: { set }, element }: Placed): RawElement => {
+  const size = host.bits / 8
+  const key = element.key!.value!
+  const value = new Uint8Array(2 * size + 8)
+  const prefix = snatPrefix(set)
+  if (prefix !== undefined) {
+    value[size + 5] = prefix
+    value.set(key.subarray(0, key.length - size), 0)
+    value.set(key.subarray(key.length - size), size + 8)
+  } else {
+    value.set(key, size + 8 - key.length)
+    value.set(element.data!.value!.subarray(0, size), size + 8)
+  }
+  return { key: { value } }
+}
+
 /** The mapping that an element makes; undefined for one of another kind. */
-export const mappingOf = (host: HostTable, { set, element }: Placed): PortMapping | undefined => {
+export const mappingOf = ({ host, set, element }: Placed): PortMapping | undefined => {
   const key = element.key?.value
   const value = element.data?.value
   const size = host.bits / 8
@@ -196,9 +200,9 @@ const withPort = (ip: string, port: number): string =>
   ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`
 
 /** An element in words: `8080/tcp of 192.0.2.1 to 10.22.0.5:80`. */
-export const wordsOf = (host: HostTable, placed: Placed): string => {
-  const mapping = mappingOf(host, placed)
-  const size = host.bits / 8
+export const wordsOf = (placed: Placed): string => {
+  const mapping = mappingOf(placed)
+  const size = placed.host.bits / 8
   if (!mapping) {
     const key = placed.element.key!.value!
     const from = key.length > size ? ` from the network ${formatIp(key.subarray(0, size))}` : ''

@@ -7,6 +7,7 @@ import {
   listRules,
   type NfSet,
   type RawElement,
+  type SetRef,
 } from '../../netlink/nftables/index.ts'
 import type { Request } from '../../netlink/request.ts'
 import { groupsIn, type Listed, listedOf } from './nftables-base.ts'
@@ -14,7 +15,7 @@ import { listSet, markOf, type Placed, placesOf } from './nftables-elements.ts'
 import { type HostTable, hostTables, table } from './nftables-tables.ts'
 
 /** The answers; undefined where something that was asked for is not there. */
-const ask = async <T>(
+export const ask = async <T>(
   connection: Connection,
   requests: readonly Request<T>[],
 ): Promise<(T | undefined)[]> => {
@@ -26,15 +27,47 @@ const ask = async <T>(
   })
 }
 
+/** Questions about one set from which on the list of the whole set is less work. */
+const MANY = 256
+
+type Place = Pick<Placed, 'set' | 'element'>
+const setName = ({ set: { family, set } }: Place): string => `${family} ${set}`
+const keyOf = ({ key }: RawElement): string => Buffer.from(key!.value!).toString('latin1')
+
 /** The elements that are at these places now, whoever they belong to. */
-export const elementsAt = (
+export const elementsAt = async (
   connection: Connection,
-  places: readonly Placed[],
-): Promise<(RawElement | undefined)[]> =>
-  ask(
+  places: readonly Place[],
+): Promise<(RawElement | undefined)[]> => {
+  const counts = new Map<string, number>()
+  for (const place of places) counts.set(setName(place), (counts.get(setName(place)) ?? 0) + 1)
+  const whole = new Map<string, ReadonlyMap<string, RawElement>>()
+  const few: Place[] = []
+  for (const place of places) {
+    const name = setName(place)
+    if ((counts.get(name) ?? 0) < MANY) few.push(place)
+    else if (!whole.has(name)) {
+      const all = await elementsOf(connection, place.set)
+      whole.set(name, new Map(all.map((element) => [keyOf(element), element])))
+    }
+  }
+  const answers = await ask(
     connection,
-    places.map(({ set, element }) => getElement(set, element)),
+    few.map(({ set, element }) => getElement(set, element)),
   )
+  let at = 0
+  return places.map((place) => {
+    const all = whole.get(setName(place))
+    return all ? all.get(keyOf(place.element)) : answers[at++]
+  })
+}
+
+const elementsOf = (connection: Connection, set: SetRef): Promise<RawElement[]> =>
+  connection.run(listRawElements(set)).catch((error: unknown) => {
+    // Not there, or gone between two questions.
+    if (isErrno(error, 'ENOENT')) return []
+    throw error
+  })
 
 /** The list of an attachment's elements. */
 export interface OwnList {
@@ -42,13 +75,6 @@ export interface OwnList {
   readonly set: NfSet
   readonly elements: readonly RawElement[]
 }
-
-const elementsOf = (connection: Connection, set: NfSet): Promise<RawElement[]> =>
-  connection.run(listRawElements(set)).catch((error: unknown) => {
-    // Gone between the two questions.
-    if (isErrno(error, 'ENOENT')) return []
-    throw error
-  })
 
 /** An attachment in the kernel. */
 export interface Current {
@@ -95,9 +121,9 @@ export const readCurrent = async (
   }
   const named = lists.flatMap(({ host, elements }) => placesOf(host, elements, groupsIn(listed.get(host)!)))
   const found = await elementsAt(connection, named)
-  const own = named.flatMap(({ set }, i): Placed[] => {
+  const own = named.flatMap((placed, i): Placed[] => {
     const element = found[i]
-    return element && markOf(element) === mark ? [{ set, element }] : []
+    return element && markOf(element) === mark ? [{ ...placed, element }] : []
   })
   return { listed, lists, own, asked }
 }

@@ -144,6 +144,12 @@ export const snatSet = ({ family, address }: HostTable, prefix: number): SetOpti
   comment: prefix === 0 ? 'Container, for all senders' : 'Network of the sender, and container',
 })
 
+/** The length in the name of such a set; undefined for another set. */
+export const snatPrefix = (set: string): number | undefined => {
+  const found = /^portmap_snat_(\d{1,3})$/.exec(set)
+  return found ? Number(found[1]) : undefined
+}
+
 /** The rule that looks a packet up in such a set. */
 export const snatRule = (host: HostTable, prefix: number): readonly Part[] => [
   match.concat(

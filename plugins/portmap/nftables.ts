@@ -4,6 +4,7 @@ import type { AttachmentId } from '../../cni/types.ts'
 import type { Connection } from '../../netlink/index.ts'
 import {
   deleteRule,
+  getElement,
   isWithoutNftables,
   listChains,
   type Operation,
@@ -12,12 +13,14 @@ import {
   sameElement,
   TransactionError,
 } from '../../netlink/nftables/index.ts'
+import type { Request } from '../../netlink/request.ts'
 import { ownAddresses } from '../shared/chained.ts'
 import { nftablesOf } from '../shared/nftables.ts'
 import type { Forwarding, Owner, PortMapping } from './forwarding.ts'
 import { complete, missingOf } from './nftables-base.ts'
-import { type Change, type Changes, carefully, operationsOf, revert } from './nftables-change.ts'
+import { type Change, type Changes, carefully, operationsOf, type Plan } from './nftables-change.ts'
 import {
+  entryOf,
   listSet,
   mappingOf,
   markOf,
@@ -31,48 +34,93 @@ import {
 } from './nftables-elements.ts'
 import { staleOperations } from './nftables-gc.ts'
 import { referenceRules } from './nftables-reference.ts'
-import { type Current, readCurrent } from './nftables-state.ts'
-import { type HostTable, hostTables, table } from './nftables-tables.ts'
+import { revert } from './nftables-revert.ts'
+import { ask, type Current, readCurrent } from './nftables-state.ts'
+import { table } from './nftables-tables.ts'
 
-const nameOf = ({ set, element }: Placed): string =>
-  `${set.family} ${set.set} ${Buffer.from(element.key!.value!).toString('hex')}`
+const hex = ({ key }: RawElement): string => Buffer.from(key!.value!).toString('hex')
+const nameOf = ({ set, element }: Placed): string => `${set.family} ${set.set} ${hex(element)}`
 
 const sameKeys = (a: readonly RawElement[], b: readonly RawElement[]): boolean => {
-  const keys = new Set(a.map(({ key }) => Buffer.from(key!.value!).toString('hex')))
-  return a.length === b.length && b.every(({ key }) => keys.has(Buffer.from(key!.value!).toString('hex')))
+  const keys = new Set(a.map(hex))
+  return a.length === b.length && b.every((element) => keys.has(hex(element)))
+}
+
+/** What an attachment finds at its places, and whose list says so: see {@link Change.listed}. */
+interface Found {
+  readonly placed: Placed
+  readonly before: RawElement | undefined
+  readonly listed: string | undefined
+}
+
+/** Somebody's element that their list does not have: between the two questions it became another one's, most likely. */
+const isTorn = ({ before, listed }: Found): boolean =>
+  before !== undefined && listed === undefined && markOf(before) !== undefined
+
+const foundAt = async (
+  connection: Connection,
+  mark: string,
+  places: readonly Placed[],
+  { asked, lists }: Current,
+): Promise<Found[]> => {
+  const own = new Map(lists.map(({ host, elements }) => [host, new Set(elements.map(hex))]))
+  const others: { readonly i: number; readonly request: Request<RawElement>; readonly other: string }[] = []
+  const found = places.map((placed, i): Found => {
+    const before = asked[i]
+    if (!before) return { placed, before, listed: undefined }
+    const there = { ...placed, element: before }
+    const other = markOf(before)
+    if (other === mark)
+      return { placed, before, listed: own.get(placed.host)?.has(hex(entryOf(there))) ? mark : undefined }
+    if (other !== undefined)
+      others.push({ i, other, request: getElement(listSet(placed.host, other), entryOf(there)) })
+    return { placed, before, listed: undefined }
+  })
+  const entries = await ask(
+    connection,
+    others.map(({ request }) => request),
+  )
+  for (const [n, { i, other }] of others.entries()) if (entries[n]) found[i] = { ...found[i]!, listed: other }
+  return found
 }
 
 /** What has to change so that an attachment has what it wants. */
 const changesFor = (
   owner: Owner,
   wanted: readonly Wanted[],
+  found: readonly Found[],
   current: Current,
   takeOver: boolean,
 ): Changes => {
   const mark = ownerMark(owner)
-  const places = wanted.flatMap(({ elements }) => elements)
-  const wantedNames = new Set(places.map(nameOf))
-  const elements: Change[] = current.own.flatMap((placed) =>
-    wantedNames.has(nameOf(placed)) ? [] : [{ set: placed.set, before: placed.element, after: undefined }],
-  )
-  for (const [i, { set, element }] of places.entries()) {
-    const before = current.asked[i]
-    if (before && sameElement(before, element)) continue
-    if (before && !takeOver && markOf(before) !== mark) continue
-    elements.push({ set, before, after: element })
-  }
+  const kept = found.filter(({ before }) => takeOver || !before || markOf(before) === mark)
+  const wantedNames = new Set(found.map(({ placed }) => nameOf(placed)))
   const comment = ownerComment(owner)
-  const lists = wanted.flatMap(({ host, list }) => {
-    const before = current.lists.find((own) => own.host === host)
-    if (before ? sameKeys(before.elements, list) : list.length === 0) return []
-    return [{ host, before, after: list.length > 0 ? list : undefined, comment }]
-  })
-  return { mark, elements, lists }
+  return {
+    mark,
+    elements: [
+      ...current.own.flatMap((placed): Change[] => {
+        const { host, set, element } = placed
+        return wantedNames.has(nameOf(placed))
+          ? []
+          : [{ host, set, before: element, after: undefined, listed: mark }]
+      }),
+      ...kept.flatMap(({ placed: { host, set, element }, before, listed }): Change[] =>
+        before && sameElement(before, element) ? [] : [{ host, set, before, after: element, listed }],
+      ),
+    ],
+    lists: wanted.flatMap(({ host }) => {
+      const before = current.lists.find((own) => own.host === host)
+      const after = kept.flatMap(({ placed }) => (placed.host === host ? [entryOf(placed)] : []))
+      if (before ? sameKeys(before.elements, after) : after.length === 0) return []
+      return [{ host, before, after: after.length > 0 ? after : undefined, comment }]
+    }),
+  }
 }
 
 const completeAll = (wanted: readonly Wanted[], { listed }: Current): Operation[] =>
   wanted.flatMap((needs) =>
-    needs.list.length > 0 ? complete(needs.host, listed.get(needs.host)!, needs) : [],
+    needs.elements.length > 0 ? complete(needs.host, listed.get(needs.host)!, needs) : [],
   )
 
 /** Whose port it is to be that another container has. */
@@ -100,23 +148,20 @@ export const addNftables = async (
   undo.push('remove the port mappings of nftables', () => (changes ? revert(connection, changes) : undefined))
   await carefully(connection, async () => {
     const current = await readCurrent(connection, mark, places)
-    changes = changesFor(forwarding, wanted, current, takeOver)
-    return [...completeAll(wanted, current), ...operationsOf(changes)]
+    const found = await foundAt(connection, mark, places, current)
+    changes = changesFor(forwarding, wanted, found, current, takeOver)
+    const base = completeAll(wanted, current)
+    return { operations: [...base, ...operationsOf(changes)], alone: base.length > 0 || found.some(isTorn) }
   })
 }
 
-const missingElement = (
-  host: HostTable,
-  placed: Placed,
-  found: RawElement | undefined,
-  mark: string,
-): string => {
-  const words = `nftables: ${wordsOf(host, placed)}`
+const missingElement = (placed: Placed, found: RawElement | undefined, mark: string): string => {
+  const words = `nftables: ${wordsOf(placed)}`
   if (!found) return words
-  const place = { ...placed, element: found }
+  const there = wordsOf({ ...placed, element: found })
   return markOf(found) === mark
-    ? `${words}: it is ${wordsOf(host, place)}`
-    : `${words}: another attachment has it, ${wordsOf(host, place)} (${rawComment(found) ?? 'without a comment'})`
+    ? `${words}: it is ${there}`
+    : `${words}: another attachment has it, ${there} (${rawComment(found) ?? 'without a comment'})`
 }
 
 /**
@@ -127,24 +172,22 @@ export const missingNftables = async (
   { hostNftables: connection }: Pick<Attachment<unknown>, 'hostNftables'>,
   forwarding: Forwarding,
 ): Promise<string[]> => {
-  const wanted = wantedOf(forwarding).filter(({ list }) => list.length > 0)
+  const wanted = wantedOf(forwarding).filter(({ elements }) => elements.length > 0)
   if (wanted.length === 0) return []
   const places = wanted.flatMap(({ elements }) => elements)
   const hooked = await connection.run(listChains())
   const mark = ownerMark(forwarding)
   const { listed, lists, asked } = await readCurrent(connection, mark, places)
-  const missing: string[] = []
-  let at = 0
-  for (const needs of wanted) {
-    const { host, list } = needs
-    missing.push(...missingOf(host, listed.get(host)!, hooked, needs))
-    for (const placed of needs.elements) {
-      const found = asked[at++]
-      if (!found || !sameElement(found, placed.element))
-        missing.push(missingElement(host, placed, found, mark))
-    }
-    const own = lists.find((one) => one.host === host)
-    if (!own || !sameKeys(own.elements, list))
+  const missing = wanted.flatMap((needs) => missingOf(needs.host, listed.get(needs.host)!, hooked, needs))
+  const own = places.filter((placed, i) => {
+    const found = asked[i]
+    if (found && sameElement(found, placed.element)) return true
+    missing.push(missingElement(placed, found, mark))
+    return false
+  })
+  for (const { host } of wanted) {
+    const entries = new Set(lists.find((one) => one.host === host)?.elements.map(hex))
+    if (own.some((placed) => placed.host === host && !entries.has(hex(entryOf(placed)))))
       missing.push(
         `nftables: set ${host.family} ${table} ${listSet(host, mark).set}, the list of its elements`,
       )
@@ -152,13 +195,10 @@ export const missingNftables = async (
   return missing
 }
 
-/** {@link carefully}, where it is all about removing: without nf_tables there is nothing to remove. */
-const carefullyIfAny = async (
-  connection: Connection,
-  plan: () => Promise<readonly Operation[]>,
-): Promise<void> => {
+/** Where it is all about removing: without nf_tables there is nothing to remove. */
+const ifAny = async (change: Promise<void>): Promise<void> => {
   try {
-    await carefully(connection, plan)
+    await change
   } catch (error) {
     if (error instanceof TransactionError || !isWithoutNftables(error)) throw error
   }
@@ -180,28 +220,29 @@ export const deleteNftables = async (
   const { prevResult } = attachment
   const addresses = prevResult ? ownAddresses(prevResult, attachment).map(({ address }) => address) : []
   let removed: readonly PortMapping[] = []
-  const plan = async (): Promise<Operation[]> => {
+  const plan = async (): Promise<Plan> => {
     const current = await readCurrent(connection, mark, [])
-    removed = hostTables.flatMap((host) =>
-      current.own.flatMap((placed) =>
-        placed.set.family === host.family ? (mappingOf(host, placed) ?? []) : [],
-      ),
-    )
-    return [
-      ...operationsOf({
-        mark,
-        elements: current.own.map(({ set, element }) => ({ set, before: element, after: undefined })),
-        lists: current.lists.map((before) => ({
-          host: before.host,
-          before,
-          after: undefined,
-          comment: undefined,
-        })),
-      }),
-      ...referenceRules(current.listed, owner.containerId, addresses).map(deleteRule),
-    ]
+    removed = current.own.flatMap((placed) => mappingOf(placed) ?? [])
+    const changes = operationsOf({
+      mark,
+      elements: current.own.map(({ host, set, element }) => ({
+        host,
+        set,
+        before: element,
+        after: undefined,
+        listed: mark,
+      })),
+      lists: current.lists.map((before) => ({
+        host: before.host,
+        before,
+        after: undefined,
+        comment: undefined,
+      })),
+    })
+    const others = referenceRules(current.listed, owner.containerId, addresses).map(deleteRule)
+    return { operations: [...changes, ...others], alone: false }
   }
-  await carefullyIfAny(connection, plan)
+  await ifAny(carefully(connection, plan))
   return removed
 }
 
@@ -218,5 +259,10 @@ export const gcNftables = async (
   const connection = nftablesOf(context)
   if (!connection) return
   const marks = new Set(valid.map((attachment) => ownerMark({ ...attachment, network })))
-  await carefullyIfAny(connection, () => staleOperations(connection, networkMark(network), marks))
+  const mark = networkMark(network)
+  const plan = async (): Promise<Plan> => ({
+    operations: await staleOperations(connection, mark, marks),
+    alone: true,
+  })
+  await ifAny(carefully(connection, plan, { alone: true }))
 }
