@@ -109,16 +109,16 @@ const readRegular = (path: string): string => {
 export const readSubnetFile = (path: string): SubnetEnv => {
   try {
     return parseSubnetFile(readRegular(path), path)
-  } catch (error) {
-    if (error instanceof CniError) throw error
-    const { code, msg } = ioError(error, path)
+  } catch (cause) {
+    const { code, msg, details } = cause instanceof CniError ? cause : ioError(cause, path)
     throw new CniError({
-      code: isGone(error) ? codes.tryAgainLater : code,
-      msg,
-      details: isGone(error)
-        ? 'flanneld writes this file when it has a subnet for this node: does it run here, and with this file? Look at its log'
-        : undefined,
-      cause: error,
+      code: isGone(cause) ? codes.tryAgainLater : code,
+      // As the Go plugin puts it.
+      msg: `failed to load flannel 'subnet.env' file: ${msg}. Check the flannel pod log for this node.`,
+      details: isGone(cause)
+        ? 'flanneld writes this file when it has a subnet for this node: does it run here, and with this file?'
+        : details,
+      cause,
     })
   }
 }
