@@ -93,7 +93,7 @@ const address = (cidr: string, offset: number, size: number): Expression[] => {
 }
 
 const named = (key: 'iifname' | 'oifname', { name, not }: InterfaceMatch): Expression[] => [
-  { kind: 'meta', data: { dreg: REG_1, key } },
+  { kind: 'meta', data: { key, dreg: REG_1 } },
   // With its NUL: without, it is a prefix (`eth+`).
   compare(encoder.encode(`${name}\0`), not),
 ]
@@ -113,7 +113,7 @@ export const xtablesRule = (family: XtablesFamily, rule: XtablesRule): readonly 
       ...(rule.destination ? address(rule.destination, at.destination, at.size) : []),
       ...(rule.established ? [conntrackInfo] : []),
       ...(rule.comment === undefined ? [] : [comment(rule.comment)]),
-      { kind: 'counter', data: { packets: 0n, bytes: 0n } },
+      { kind: 'counter', data: { bytes: 0n, packets: 0n } },
       ...(target === undefined
         ? []
         : [
