@@ -1,5 +1,5 @@
 /** Which routes of the main table are an interface's to move, and to whose tables they go. */
-import { contains, type Family, parseIp, type Route, route } from '../../netlink/index.ts'
+import { contains, type Family, familyOf, parseIp, type Route, route } from '../../netlink/index.ts'
 import type { Source } from './sources.ts'
 
 /** RT_TABLE_MAIN, linux/rtnetlink.h. */
@@ -35,7 +35,10 @@ export const suits = (
 ): boolean => {
   if (family !== source.family) return false
   if (preferredSource !== undefined) return isIn(source, preferredSource)
-  const inside = gateways.filter((gateway) => all.some((one) => isIn(one, gateway)))
+  // One of the other family says nothing of subnets.
+  const inside = gateways.filter(
+    (gateway) => familyOf(gateway) === family && all.some((one) => isIn(one, gateway)),
+  )
   return inside.length === 0 || inside.some((gateway) => isIn(source, gateway))
 }
 

@@ -3,7 +3,7 @@ import { chainedResult, ownAddresses } from '../shared/chained.ts'
 import { checkFailed, findLink } from '../shared/check.ts'
 import { installedRoutes } from '../shared/configure.ts'
 import type { VrfAttachment } from './conf.ts'
-import { vrfTable } from './device.ts'
+import { checkName, vrfTable } from './device.ts'
 
 const MAIN = 254
 
@@ -30,6 +30,7 @@ const uses = (found: Route, gateway: string | undefined): boolean =>
  * @throws CniError naming the first that is not so
  */
 export const check = async (attachment: VrfAttachment): Promise<void> => {
+  checkName(attachment)
   const { conf, container, ifName } = attachment
   const { vrfname } = conf
   const result = chainedResult(attachment, 'missing prevResult from earlier plugin')

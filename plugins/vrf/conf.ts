@@ -1,21 +1,13 @@
 import * as z from 'zod/mini'
 import type { Attachment } from '../../cni/plugin.ts'
-import { commonConf, rule, text, uint32 } from '../../cni/schema.ts'
+import { commonConf, text, uint32 } from '../../cni/schema.ts'
 import { aliasPrefix } from '../shared/identity.ts'
 
 /** Every key of the vrf plugin. */
 export const vrfConf = z.object({
   ...commonConf,
-  /** The VRF's name. It is made where there is none. */
-  vrfname: z._default(
-    text.check(
-      rule(
-        (value) => value !== '',
-        () => 'configuration is expected to have a valid vrf name',
-      ),
-    ),
-    '',
-  ),
+  /** The VRF's name, required but on DEL. It is made where there is none. */
+  vrfname: z._default(text, ''),
   /** Its routing table. 0: that of the VRF, where there is one; otherwise one that nobody uses. */
   table: z._default(uint32, 0),
 })

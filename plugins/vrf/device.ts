@@ -12,8 +12,10 @@ import { type VrfAttachment, vrfAlias } from './conf.ts'
 export const vrfTable = (found: Link): number | undefined =>
   found.kind === 'vrf' ? (found.data?.table ?? 0) : undefined
 
-/** @throws CniError where the kernel would not take the name */
-export const checkName = (name: string): void => {
+/** @throws CniError code 7 where there is no name, or one that the kernel would not take */
+export const checkName = ({ conf }: Pick<VrfAttachment, 'conf'>): void => {
+  const { vrfname: name } = conf
+  if (name === '') throw invalidConfig('configuration is expected to have a valid vrf name')
   if (!isLinkName(name))
     throw invalidConfig(`invalid vrf name: ${JSON.stringify(name)}`, 'at most 15 bytes, no "/", no space')
 }

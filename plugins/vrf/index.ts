@@ -99,8 +99,8 @@ export const vrf = definePlugin({
   conf: vrfConf,
 
   async add(attachment: VrfAttachment) {
+    checkName(attachment)
     const result = chainedResult(attachment, 'missing prevResult from earlier plugin')
-    checkName(attachment.conf.vrfname)
     await alone(attachment, () => join(attachment))
     return result
   },
@@ -108,8 +108,8 @@ export const vrf = definePlugin({
   check,
   del: remove,
 
-  async status({ conf }) {
-    checkName(conf.vrfname)
+  async status(context) {
+    checkName(context)
     await checkKind('vrf')
   },
 })
