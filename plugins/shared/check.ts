@@ -121,17 +121,18 @@ export const checkConfiguration = async (
       )
     if (parsed.prefix === parsed.ip.length * 8) continue
     const dst = formatCidr({ ip: network(parsed), prefix: parsed.prefix })
-    const routes = await connection.run(route.list({ table: 'main', dst }))
+    // In whichever table: sbr and vrf, behind this one, move routes out of the main one.
+    const routes = await connection.run(route.list({ dst }))
     if (routes.length === 0) throw checkFailed(`there is no route to ${dst}, the subnet of ${ip.address}`)
   }
   for (const wanted of installedRoutes(ips, result.routes ?? [])) {
-    const table = wanted.table || 254
+    const table = wanted.table || undefined
     const routes = await connection.run(route.list({ table, dst: wanted.dst })).catch((error: unknown) => {
       // IPv4 has no such table as long as nothing is in it.
       if (isErrno(error, 'ENOENT')) return []
       throw error
     })
     if (!hasRoute(routes, wanted))
-      throw checkFailed(`route ${wanted.dst}${wanted.gw ? ` via ${wanted.gw}` : ''} is not in table ${table}`)
+      throw checkFailed(`route ${wanted.dst}${wanted.gw ? ` via ${wanted.gw}` : ''} is not in ${table ? `table ${table}` : 'any table'}`)
   }
 }

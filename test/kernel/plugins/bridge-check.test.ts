@@ -133,7 +133,7 @@ describe('CHECK', () => {
     [
       'its default route',
       ip('container', 'route del default'),
-      /route 0.0.0.0\/0 via 10.22.0.1 is not in table/,
+      /route 0.0.0.0\/0 via 10.22.0.1 is not in any table/,
     ],
     [
       "its default route's gateway",

@@ -139,6 +139,6 @@ describe('IPv6 addresses', () => {
     await it.check(conf, { container, prevResult: result })
     await container.ip('-6', 'route', 'del', 'fd00:8::/48', 'via', 'fd00:6::9')
     const error = await errorOf(it.check(conf, { container, prevResult: result }))
-    expect(error.msg).toBe('route fd00:8::/48 via fd00:6::9 is not in table 254')
+    expect(error.msg).toBe('route fd00:8::/48 via fd00:6::9 is not in any table')
   })
 })

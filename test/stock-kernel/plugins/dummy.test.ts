@@ -36,7 +36,7 @@ test('ADD, CHECK, DEL', async () => {
   const check = () => it.check(conf, { container, prevResult })
   await check()
   await container.ip('route', 'del', '10.60.0.0/16')
-  expect((await errorOf(check())).msg).toBe('route 10.60.0.0/16 is not in table 254')
+  expect((await errorOf(check())).msg).toBe('route 10.60.0.0/16 is not in any table')
   await container.ip('link', 'set', 'eth0', 'down')
   expect((await errorOf(check())).msg).toBe('interface eth0 is down')
   await it.del(conf, { container, prevResult })
