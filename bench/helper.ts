@@ -17,6 +17,10 @@ export class Helper {
     this.#child.stdin!.on('error', () => {})
   }
 
+  get pid(): number {
+    return this.#child.pid!
+  }
+
   /** Says something that is not answered. */
   tell(lines: readonly string[]): void {
     this.#child.stdin!.write(lines.map((line) => `${line}\n`).join(''))

@@ -37,6 +37,11 @@ export class Launcher {
     this.#output = join(scratch, 'stdout')
   }
 
+  /** Of the process that executes the plugins. */
+  get pid(): number {
+    return this.#helper.pid
+  }
+
   /** @throws Error when the plugin fails, with what it printed */
   async run({ binDir, type, command, conf, containerId, netns }: Execution): Promise<Executed> {
     writeFileSync(this.#input, JSON.stringify(conf))

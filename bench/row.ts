@@ -5,7 +5,7 @@ export interface Row {
   /** Which part of the bench: `--only` knows it by this name. */
   readonly group: string
   /** Of its figures. Default `ms`. */
-  readonly unit?: 'ms' | 'MiB' | undefined
+  readonly unit?: 'ms' | 'MiB' | 'processes' | 'system calls' | undefined
   readonly case: string
   readonly ours: Stats
   /** What ours is compared with, e.g. `C replay`. */
