@@ -47,9 +47,11 @@ export const present = async (host: IptablesHost, which: Which, leads: readonly 
   })
 }
 
+/** The family of a version. */
+export const familyOf = (version: Version): Which => families[version === 4 ? 0 : 1]
+
 /** Whether a container's chain may be there: the old xtables are not asked, only whether they are in use. */
 export const mayHaveChain = async (host: IptablesHost, version: Version, chain: string): Promise<boolean> => {
   if (hasLegacyTable(host.hostNetns, version, 'nat')) return true
-  const which = families.find((family) => family.version === version)!
-  return (await present(host, which, [['', chain]])).length > 0
+  return (await present(host, familyOf(version), [['', chain]])).length > 0
 }

@@ -1,13 +1,15 @@
 /**
  * Port mappings by the `iptables` and `ip6tables` programs: only where they are asked for or nf_tables is missing. A
- * family takes a few looks at single chains and one iptables-restore. See iptables-cleanup.ts for how DEL does without
+ * family takes one iptables-restore, and a few looks at single chains where it is the first one or there is something
+ * of the container already. See iptables-cleanup.ts for how DEL does without
  * running anything on most hosts.
  */
 import { invalidConfig } from '../../cni/error.ts'
 import type { Attachment } from '../../cni/plugin.ts'
+import { jumpTarget } from '../../netlink/nftables/index.ts'
 import { hasLegacyTable, IptablesTable, programs, type Version } from '../shared/iptables.ts'
 import type { Forwarding } from './forwarding.ts'
-import { mayHaveChain } from './iptables-kernel.ts'
+import { familyOf, listRules, mayHaveChain, present } from './iptables-kernel.ts'
 import { DNAT_CHAIN } from './iptables-names.ts'
 import { addCommands, destinationsOf, type Listing, readListing, sameWords } from './iptables-plan.ts'
 import { type Placed, type Rules, rulesFor, type Words } from './iptables-rules.ts'
@@ -20,7 +22,10 @@ const TRIES = 5
 const nat = ({ exec }: Attachment<unknown>, version: Version): IptablesTable =>
   new IptablesTable(exec, programs[version], 'nat')
 
-/** The chains that an attachment has to do with: others may have tens of thousands of rules in the table. */
+/**
+ * The chains that an attachment has to do with: others may have tens of thousands of rules in the table.
+ * @throws Error of the program
+ */
 const look = async (
   { hostNetns }: Attachment<unknown>,
   table: IptablesTable,
@@ -30,6 +35,29 @@ const look = async (
   if (hasLegacyTable(hostNetns, version, 'nat')) return readListing(await table.list())
   const names = ['PREROUTING', 'OUTPUT', 'POSTROUTING', DNAT_CHAIN, chain, ...marks.map((mark) => mark.chain)]
   return readListing((await Promise.all(names.map((name) => table.list(name)))).flat())
+}
+
+/**
+ * The same for what is so on most ADDs, without running anything: nf_tables has the shared chains, and nothing of the
+ * container. Null where it is not so.
+ */
+const lookAround = async (
+  attachment: Attachment<unknown>,
+  { version, chain, jumps }: Rules,
+): Promise<Listing | null> => {
+  if (hasLegacyTable(attachment.hostNetns, version, 'nat')) return null
+  const which = familyOf(version)
+  const there = await present(attachment, which, [
+    ['', DNAT_CHAIN],
+    ['', chain],
+  ])
+  if (there.length !== 1 || there[0]![1] !== DNAT_CHAIN) return null
+  const listing = new Map<string, Words[]>([[DNAT_CHAIN, []]])
+  for (const { chain: from, rule } of jumps) {
+    const rules = await listRules(attachment, which, from)
+    if (rules.some((one) => jumpTarget(one) === rule.at(-1))) listing.set(from, [rule])
+  }
+  return listing
 }
 
 /**
@@ -74,8 +102,11 @@ export const addIptables = async (attachment: Attachment<unknown>, forwarding: F
     const wanted = rulesFor(forwarding, version)
     if (!wanted) continue
     const table = nat(attachment, version)
+    let first = true
     await rewrite(table, async () => {
-      const listing = await look(attachment, table, wanted)
+      const known = first ? await lookAround(attachment, wanted) : null
+      first = false
+      const listing = known ?? (await look(attachment, table, wanted))
       const alone = destinationsOf(listing, wanted.chain).every((address) => own.includes(address))
       return addCommands(listing, wanted, alone ? new Set() : await siblingAddresses(attachment))
     })
@@ -120,5 +151,7 @@ const missingIn = async (
 export const missingIptables = async (
   attachment: Attachment<unknown>,
   forwarding: Forwarding,
-): Promise<string[]> =>
-  (await Promise.all(versions.map((version) => missingIn(attachment, forwarding, version)))).flat()
+): Promise<string[]> => [
+  ...(await missingIn(attachment, forwarding, 4)),
+  ...(await missingIn(attachment, forwarding, 6)),
+]

@@ -30,7 +30,7 @@ const conf = (...args: Parameters<typeof portmapConf>): JsonObject => ({
 const chain = dnatChain('net', 'cid-2')
 const comment = (id = 'cid-2') => entryComment('net', id).replaceAll('"', '\\"')
 
-test('its rules are those that other tools read, made by one iptables-restore a family', async () => {
+test('its rules are those that other tools read, made by one process a family', async () => {
   const it = await node()
   const a = await attached(it, 2)
   const bin = temporary()
@@ -49,6 +49,15 @@ test('its rules are those that other tools read, made by one iptables-restore a 
   ])
   // One chain each, whatever else is in the table.
   expect(ran.length).toBeLessThanOrEqual(2 * 8)
+  // Who comes next finds the shared chains over netlink.
+  const b = await attached(it, 3)
+  writeFileSync(log, '')
+  await it.add(conf([tcp(80, 80)]), b)
+  expect(readFileSync(log, 'utf8')).toBe(
+    'iptables-restore --wait --noflush\nip6tables-restore --wait --noflush\n',
+  )
+  await it.check(conf([tcp(80, 80)]), b)
+  await it.del({ type: 'portmap' }, b)
   const rules = await nat(it)
   const shared = rules.filter((line) => !line.includes('CNI-DN-'))
   expect(shared.sort()).toEqual([
