@@ -18,7 +18,14 @@ import { ownAddresses } from '../shared/chained.ts'
 import { nftablesOf } from '../shared/nftables.ts'
 import type { Forwarding, Owner, PortMapping } from './forwarding.ts'
 import { complete, missingOf } from './nftables-base.ts'
-import { type Change, type Changes, carefully, operationsOf, type Plan } from './nftables-change.ts'
+import {
+  type Change,
+  type Changes,
+  carefully,
+  type ListChange,
+  operationsOf,
+  type Plan,
+} from './nftables-change.ts'
 import {
   entryOf,
   listSet,
@@ -96,26 +103,26 @@ const changesFor = (
   const kept = found.filter(({ before }) => takeOver || !before || markOf(before) === mark)
   const wantedNames = new Set(found.map(({ placed }) => nameOf(placed)))
   const comment = ownerComment(owner)
-  return {
-    mark,
-    elements: [
-      ...current.own.flatMap((placed): Change[] => {
-        const { host, set, element } = placed
-        return wantedNames.has(nameOf(placed))
-          ? []
-          : [{ host, set, before: element, after: undefined, listed: mark }]
-      }),
-      ...kept.flatMap(({ placed: { host, set, element }, before, listed }): Change[] =>
-        before && sameElement(before, element) ? [] : [{ host, set, before, after: element, listed }],
-      ),
-    ],
-    lists: wanted.flatMap(({ host }) => {
-      const before = current.lists.find((own) => own.host === host)
-      const after = kept.flatMap(({ placed }) => (placed.host === host ? [entryOf(placed)] : []))
-      if (before ? sameKeys(before.elements, after) : after.length === 0) return []
-      return [{ host, before, after: after.length > 0 ? after : undefined, comment }]
+  const elements = [
+    ...current.own.flatMap((placed): Change[] => {
+      const { host, set, element } = placed
+      return wantedNames.has(nameOf(placed))
+        ? []
+        : [{ host, set, before: element, after: undefined, listed: mark }]
     }),
-  }
+    ...kept.flatMap(({ placed: { host, set, element }, before, listed }): Change[] =>
+      before && sameElement(before, element) ? [] : [{ host, set, before, after: element, listed }],
+    ),
+  ]
+  const lists = wanted.flatMap(({ host }): ListChange[] => {
+    const before = current.lists.find((own) => own.host === host)
+    const after = kept.flatMap(({ placed }) => (placed.host === host ? [entryOf(placed)] : []))
+    // The entry of an element that changes leaves the list, though the same one may come.
+    const stays = !elements.some((change) => change.host === host && change.listed === mark)
+    if (before ? stays && sameKeys(before.elements, after) : after.length === 0) return []
+    return [{ host, before, after: after.length > 0 ? after : undefined, comment }]
+  })
+  return { mark, elements, lists }
 }
 
 const completeAll = (wanted: readonly Wanted[], { listed }: Current): Operation[] =>
