@@ -1,0 +1,82 @@
+/** The Go plugin vrf, and ours: the same results and kernel state, and each ends what the other began. Calls that fail. */
+import { expect, test } from 'vitest'
+import type { JsonObject } from '../../../cni/types.ts'
+import { goDir } from '../../conformance/bridge/sides.ts'
+import { type Fault, FaultyTransport } from '../../kernel/faults/transport.ts'
+import { binDirs, type PluginRun, runPlugin } from '../../support/plugin.ts'
+import { attach, look, plugged, resultOf, vrf } from './vrf.ts'
+
+const scene = async () => {
+  const { it, container } = await plugged()
+  await container.ip('route', 'add', '198.51.100.0/24', 'via', '10.9.0.1', 'metric', '7', 'mtu', '1300')
+  const prevResult = { ...resultOf(container.sandbox, 'eth0'), cniVersion: '1.0.0' }
+  const call = (binDir: string, command: string, conf: JsonObject = {}): Promise<PluginRun> =>
+    runPlugin({
+      ...{ host: it.host, binDir, type: 'vrf', command, netns: container, timeout: 60_000 },
+      conf: { cniVersion: '1.0.0', name: 'net', ...vrf('red'), prevResult: prevResult as never, ...conf },
+    })
+  return { container, call }
+}
+
+/** Random MACs, and what is made of them; our alias. */
+const steady = (lines: readonly string[]): string[] =>
+  lines.map((line) =>
+    line
+      .replace(/\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b/g, 'MAC')
+      .replace(/fe80::[0-9a-f:]+[0-9a-f](?=[/ ])/g, 'LL')
+      .replace(/\\\s+alias linkwright:vrf/, '')
+      .replace(/link-netnsid \d+/, 'link-netnsid N')
+      .replace(/@if\d+/, '@ifN')
+      .trim(),
+  )
+
+const play = async (begins: string, ends: string): Promise<unknown[]> => {
+  const { container, call } = await scene()
+  const said: unknown[] = []
+  for (const [command, binDir] of [
+    ['ADD', begins],
+    ['CHECK', ends],
+    ['DEL', ends],
+  ] as const) {
+    const { status, result, error } = await call(binDir, command)
+    // Debian's Go plugins print a dns that is empty.
+    said.push([command, status, result && { dns: {}, ...result }, error])
+    if (command !== 'CHECK') said.push(steady(await look(container)))
+  }
+  return said
+}
+
+test('both do the same, and each checks and ends what the other began', async () => {
+  const [go, ours, ...mixed] = await Promise.all([
+    play(goDir, goDir),
+    play(binDirs.ours, binDirs.ours),
+    play(goDir, binDirs.ours),
+    play(binDirs.ours, goDir),
+  ])
+  expect(JSON.stringify(go)).toContain('default via 10.9.0.1 dev eth0 table 1 metric 1')
+  expect(ours).toEqual(go)
+  for (const one of mixed) expect(one).toEqual(go)
+})
+
+test.each<Fault>(['unanswered', 'refused'])('every exchange of an ADD, %s', async (fault) => {
+  const { it, container } = await plugged()
+  await container.ip('route', 'add', '198.51.100.0/24', 'via', '10.9.0.1', 'metric', '7', 'mtu', '1300')
+  const before = await look(container)
+  for (let number = 1; ; number++) {
+    const faulty = new FaultyTransport(fault, number)
+    faulty.install()
+    const error = await it.add(vrf('red'), attach(container)).then(
+      () => undefined,
+      (failure: Error) => failure,
+    )
+    faulty.uninstall()
+    if (!faulty.struck) {
+      expect(error).toBeUndefined()
+      expect(number).toBeGreaterThan(fault === 'refused' ? 10 : 7)
+      break
+    }
+    expect(error?.message, `${fault} ${number}`).toContain('ENOMEM')
+    expect(error?.message, `${fault} ${number}`).not.toContain('could not be undone')
+    expect(await look(container), `${fault} ${number}: ${error?.message}`).toEqual(before)
+  }
+})
