@@ -28,11 +28,9 @@ const checkRedirect = async (
   const { name } = end.link
   if (end.ingress?.kind !== 'ingress')
     throw checkFailed(`Failed to find qdisc ingress of ${name}`, `it has ${end.ingress?.kind ?? 'none'}`)
-  const { own } = await redirectsOf(attachment, end)
-  const [target] = [...own].sort(([a], [b]) => a - b).map(([, to]) => to)
-  if (target === undefined)
-    throw checkFailed(`Failed to find filter of ${name}`, 'what comes in is not redirected')
-  const ifb = target === 0 ? null : await findLink(attachment.host, target)
+  const [first] = (await redirectsOf(attachment, end)).own
+  if (!first) throw checkFailed(`Failed to find filter of ${name}`, 'what comes in is not redirected')
+  const ifb = first.target === 0 ? null : await findLink(attachment.host, first.target)
   if (ifb?.kind !== 'ifb')
     throw checkFailed(
       `what comes in by ${name} is redirected to ${ifb ? ifb.name : 'a link that has gone'}`,

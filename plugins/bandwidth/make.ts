@@ -47,7 +47,7 @@ const earlierIfb = (
   { ifbs }: Looked,
   { own }: Redirects,
 ): Link | undefined => {
-  const targets = [...own.values()]
+  const targets = own.map(({ target }) => target)
   return [ifbs.own, ifbs.shared].find(
     (found): found is Link => found !== null && (ownedBy(attachment, found) ?? targets.includes(found.index)),
   )
@@ -119,10 +119,10 @@ const outward = async (
 
 /** A filter that leads to an IFB that has gone makes room. */
 const redirectSteps = (host: Connection, index: number, { own }: Redirects, target: number): Step[] => {
-  const leads = [...own.values()].includes(target)
-  const dead = [...own].filter(([, to]) => to === 0)
+  const leads = own.some((one) => one.target === target)
+  const dead = own.filter((one) => one.target === 0)
   return [
-    ...dead.map(([priority]) => ({ request: filter.delete({ index, parent: INGRESS, priority }) })),
+    ...dead.map(({ selection }) => ({ request: filter.delete(selection) })),
     ...(leads ? [] : [redirect(host, index, target)]),
   ]
 }

@@ -114,10 +114,17 @@ const inTheWay = (name: string, what: string): CniError =>
     details: `somebody else shapes its traffic: look at it by tc qdisc show dev ${name}, tc filter show dev ${name} ingress`,
   })
 
-/** What redirects a link's incoming packets. */
+/** A filter that sends a link's incoming packets to another link. */
+export interface Redirect {
+  /** Index of the link that it leads to; 0 where that is gone. */
+  readonly target: number
+  readonly selection: filter.FilterSelection
+}
+
+/** What looks at a link's incoming packets. */
 export interface Redirects {
-  /** The priorities that have such filters, and where these lead: 0 where that is gone. */
-  readonly own: ReadonlyMap<number, number>
+  /** In the order in which they are asked. */
+  readonly own: readonly Redirect[]
   /** Whether there are others, that do something else. */
   readonly others: boolean
 }
@@ -127,14 +134,15 @@ export const redirectsOf = async (
   { host }: Pick<Attachment<unknown>, 'host'>,
   { link: { index }, ingress }: HostEnd,
 ): Promise<Redirects> => {
-  const own = new Map<number, number>()
+  const own: Redirect[] = []
   let others = false
   if (!ingress) return { own, others }
-  const filters = (await host.run(filter.list({ index, parent: INGRESS }))).filter(isRule)
-  for (const one of filters) {
+  for (const one of await host.run(filter.list({ index, parent: INGRESS }))) {
+    if (!isRule(one)) continue
     const target = one.kind === 'u32' ? filter.redirectOf(one) : undefined
+    const { priority, protocol, handle, kind } = one
     if (target === undefined) others = true
-    else own.set(one.priority, target)
+    else own.push({ target, selection: { index, parent: INGRESS, priority, protocol, handle, kind } })
   }
   return { own, others }
 }
@@ -154,7 +162,7 @@ export const refuseForeign = (
   if (into && root && !isOurs(root)) throw inTheWay(name, `qdisc ${root.kind} ${root.handle}`)
   if (!out || !ingress) return
   if (ingress.kind !== 'ingress') throw inTheWay(name, `qdisc ${ingress.kind} ${ingress.handle}`)
-  const foreign = [...own.values()].some((target) => target !== 0 && target !== ifb?.index)
+  const foreign = own.some(({ target }) => target !== 0 && target !== ifb?.index)
   if (others || foreign) throw inTheWay(name, 'filters for what comes in')
 }
 

@@ -1,7 +1,15 @@
 /** Removes the limits of attachments: the IFBs, and what is on a veth that stays. */
 import type { Attachment, Context } from '../../cni/plugin.ts'
 import type { AttachmentId } from '../../cni/types.ts'
-import { type Connection, isErrno, type Link, link, qdisc, type Request } from '../../netlink/index.ts'
+import {
+  type Connection,
+  filter,
+  isErrno,
+  type Link,
+  link,
+  qdisc,
+  type Request,
+} from '../../netlink/index.ts'
 import { findLink } from '../shared/check.ts'
 import { aliasPrefix, ownerAlias, ownerOfAlias } from '../shared/identity.ts'
 import { ifbNames, ownedBy, usedByAnother } from './ifb.ts'
@@ -14,7 +22,7 @@ const ownIfbs = async (
   { own, shared }: NamedIfbs,
   { own: redirects }: Redirects,
 ): Promise<Link[]> => {
-  const targets = [...redirects.values()]
+  const targets = redirects.map(({ target }) => target)
   const isOwn = async (found: Link): Promise<boolean> =>
     ownedBy(attachment, found) ??
     (targets.includes(found.index) ||
@@ -36,20 +44,25 @@ const isOwnEnd = (
   ifbs: readonly Link[],
 ): boolean => {
   if (alias?.startsWith(aliasPrefix)) return alias === ownerAlias(attachment.network, attachment)
-  if (ifbs.some(({ index }) => [...redirects.own.values()].includes(index))) return true
+  if (ifbs.some(({ index }) => redirects.own.some(({ target }) => target === index))) return true
   return attachment.prevResult?.interfaces?.some((one) => !one.sandbox && one.name === name) ?? false
 }
 
-/** What a veth has of ours. Another's filters stay, and what they are in. */
+/** What a veth has of ours. Somebody else's filters stay, and what they are in. */
 const endRequests = (
   { link: { index }, root, ingress }: HostEnd,
   { own, others }: Redirects,
-): Request<void>[] => [
-  ...(isOurs(root) ? [qdisc.delete({ index, parent: 'root', handle: ROOT })] : []),
-  ...(ingress?.kind === 'ingress' && own.size > 0 && !others
-    ? [qdisc.delete({ index, parent: 'ingress', handle: INGRESS })]
-    : []),
-]
+  ifbs: readonly Link[],
+): Request<void>[] => {
+  const ours = own.filter(({ target }) => target === 0 || ifbs.some((ifb) => ifb.index === target))
+  const isAlone = ingress?.kind === 'ingress' && ours.length > 0 && ours.length === own.length && !others
+  return [
+    ...(isOurs(root) ? [qdisc.delete({ index, parent: 'root', handle: ROOT })] : []),
+    ...(isAlone
+      ? [qdisc.delete({ index, parent: 'ingress', handle: INGRESS })]
+      : ours.map(({ selection }) => filter.delete(selection))),
+  ]
+}
 
 /** In one datagram; that something has gone since is no error. @throws NetlinkError the first other one */
 const removeAll = async (connection: Connection, requests: readonly Request<void>[]): Promise<void> => {
@@ -72,12 +85,12 @@ const insideOf = async ({ netns, container, ifName }: Attachment<unknown>): Prom
 export const removeLimits = async (attachment: Attachment<unknown>): Promise<void> => {
   const { host } = attachment
   const { end, ifbs } = await look(attachment, await insideOf(attachment))
-  const redirects = end ? await redirectsOf(attachment, end) : { own: new Map(), others: false }
+  const redirects = end ? await redirectsOf(attachment, end) : { own: [], others: false }
   const ours = await ownIfbs(attachment, ifbs, redirects)
   const isOwn = end !== null && isOwnEnd(attachment, end, redirects, ours)
   // Redirected to an IFB that has gone, packets are dropped.
   await removeAll(host, [
-    ...(isOwn ? endRequests(end, redirects) : []),
+    ...(isOwn ? endRequests(end, redirects, ours) : []),
     ...ours.map(({ index }) => link.delete(index)),
   ])
 }
