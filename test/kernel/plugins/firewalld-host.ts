@@ -1,6 +1,8 @@
 /** A private host with a message bus and a firewalld of its own; the machine's are not touched. */
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
+import { afterAll } from 'vitest'
 import { firewalldOf } from '../../../plugins/firewall/firewalld.ts'
 import { plainEnv } from '../../support/program.ts'
 import { type PrivateHost, privateHost } from '../../support/space.ts'
@@ -37,6 +39,26 @@ const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Con
 </busconfig>
 `
 
+interface Daemon {
+  readonly process: ChildProcess
+  said: string
+}
+
+const running = new Set<Daemon>()
+
+const end = async (daemon: Daemon, signal: NodeJS.Signals): Promise<void> => {
+  running.delete(daemon)
+  const { process } = daemon
+  if (process.exitCode !== null || process.signalCode !== null) return
+  const gone = once(process, 'close')
+  process.kill(signal)
+  await gone
+}
+
+afterAll(async () => {
+  for (const daemon of running) await end(daemon, 'SIGKILL')
+})
+
 export interface FirewalldHost {
   readonly host: PrivateHost
   /** The bus's socket, as this process reaches it. */
@@ -51,20 +73,21 @@ export interface FirewalldHost {
 
 /** A host with a bus, and nobody on it. */
 export const firewalldHost = async (): Promise<FirewalldHost> => {
-  const host = await privateHost({ processes: true })
+  const host = await privateHost()
   // firewalld writes its log there, whatever it is told.
   await host.must('sh', ['-ec', 'mount -t tmpfs tmpfs /var/log; mkdir -p /run/dbus /run/firewalld-config'])
   writeFileSync(host.file('/run/bus.conf'), busConfig)
-  // Ends with the host's process namespace.
-  const start = (file: string, ...args: string[]): { said: string } => {
+  const start = (file: string, ...args: string[]): Daemon => {
+    // nsenter becomes the program.
     const [program, words] = host.command(file, args)
-    const child = spawn(program, words, { env: plainEnv, stdio: ['ignore', 'pipe', 'pipe'] })
-    const output = { said: '' }
-    for (const stream of [child.stdout, child.stderr])
+    const process = spawn(program, words, { env: plainEnv, stdio: ['ignore', 'pipe', 'pipe'] })
+    const daemon = { process, said: '' }
+    for (const stream of [process.stdout, process.stderr])
       stream.on('data', (data) => {
-        output.said += data
+        daemon.said += data
       })
-    return output
+    running.add(daemon)
+    return daemon
   }
   const bus = start('dbus-daemon', '--config-file=/run/bus.conf', '--nofork', '--nopidfile')
   await eventually('the bus listens', async () => {
@@ -72,6 +95,7 @@ export const firewalldHost = async (): Promise<FirewalldHost> => {
     if (status !== 0) throw new Error(bus.said)
     return true
   })
+  let firewalld: Daemon | undefined
   const firewallCmd = async (...args: string[]): Promise<string> =>
     (await host.must('firewall-cmd', args)).trim()
   return {
@@ -81,22 +105,17 @@ export const firewalldHost = async (): Promise<FirewalldHost> => {
     startFirewalld: async () => {
       const folder = ['--system-config', '/run/firewalld-config']
       const daemon = start('firewalld', '--nofork', '--nopid', ...folder, '--log-target', 'console')
+      firewalld = daemon
       // firewall-cmd takes half a second to say so.
       await eventually('firewalld runs', async () => {
-        const firewalld = await firewalldOf({ socket: host.file(socket) })
-        firewalld?.close()
-        if (!firewalld) throw new Error(daemon.said)
+        const found = await firewalldOf({ socket: host.file(socket) })
+        found?.close()
+        if (!found) throw new Error(daemon.said)
         return true
       })
     },
     stopFirewalld: async () => {
-      // Of this host's processes: it sees no others.
-      await host.must('pkill', ['-x', 'firewalld'])
-      await eventually('firewalld is gone', async () => {
-        const firewalld = await firewalldOf({ socket: host.file(socket) })
-        firewalld?.close()
-        return !firewalld
-      })
+      if (firewalld) await end(firewalld, 'SIGTERM')
     },
   }
 }
