@@ -14,11 +14,17 @@ import type { Forwarding, PortMapping } from './forwarding.ts'
 
 const isOf = (ip: string, family: ConntrackFamily): boolean => ip.includes(':') === (family === 'ip6')
 
+const everywhere = { ip: '0.0.0.0', ip6: '::' } as const
+
 /** Whether a flow is about one of the mappings, whatever becomes of it. */
-const concerns = (mappings: readonly PortMapping[]): ((entry: ConntrackEntry) => boolean) => {
+const concerns = (
+  mappings: readonly PortMapping[],
+  families: readonly ConntrackFamily[],
+): ((entry: ConntrackEntry) => boolean) => {
   const places = new Set(mappings.map(({ hostPort, hostIp = '' }) => `${hostIp} ${hostPort}`))
-  return ({ original: { destination, destinationPort } }) =>
-    ['', '0.0.0.0', '::', destination].some((ip) => places.has(`${ip} ${destinationPort}`))
+  return ({ family, original: { destination, destinationPort } }) =>
+    families.includes(family) &&
+    ['', everywhere[family], destination].some((ip) => places.has(`${ip} ${destinationPort}`))
 }
 
 const isLoopback = (ip: string): boolean => ip === '::1' || ip.startsWith('127.')
@@ -62,7 +68,7 @@ export const flushUdp = async (
   const families = (['ip', 'ip6'] as const).filter(
     (family) => addresses.length === 0 || addresses.some((cidr) => isOf(cidr, family)),
   )
-  const found = (await flowsTo(connection, udp, families)).filter(concerns(udp))
+  const found = (await flowsTo(connection, udp, families)).filter(concerns(udp, families))
   if (found.length === 0) return
   const local = new Set((await host.run(address.list())).map(({ ip }) => ip))
   const stale = found.filter(
