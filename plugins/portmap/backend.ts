@@ -6,7 +6,7 @@ import { isErrno, nftables } from '../../netlink/index.ts'
 import { Failures } from '../shared/failures.ts'
 import { parseConditions } from './conditions.ts'
 import { type Backend, backendOf, type PortmapConf } from './conf.ts'
-import type { Forwarding } from './forwarding.ts'
+import type { Forwarding, PortMapping } from './forwarding.ts'
 import { addIptables, missingIptables } from './iptables.ts'
 import { deleteIptables, gcIptables } from './iptables-cleanup.ts'
 import { addNftables, deleteNftables, gcNftables, missingNftables } from './nftables.ts'
@@ -21,9 +21,14 @@ const useIptables = async (attachment: PortmapAttachment, forwarding: Forwarding
 /**
  * Maps the ports: with nf_tables where nothing else is asked for and the kernel has it. What the attachment has in the
  * other backend, of another configuration or another implementation, goes: packets would meet it as well.
+ * @param takeOver whether a port that another attachment has in nf_tables becomes this one's
  * @throws CniError
  */
-export const forward = async (attachment: PortmapAttachment, forwarding: Forwarding): Promise<void> => {
+export const forward = async (
+  attachment: PortmapAttachment,
+  forwarding: Forwarding,
+  takeOver: boolean,
+): Promise<void> => {
   const asked = backendOf(attachment.conf)
   try {
     if (asked === 'iptables') {
@@ -32,7 +37,7 @@ export const forward = async (attachment: PortmapAttachment, forwarding: Forward
       return
     }
     try {
-      await addNftables(attachment, forwarding)
+      await addNftables(attachment, forwarding, { takeOver })
       await deleteIptables(attachment)
     } catch (error) {
       // Asking the kernel beforehand would cost every ADD what only a few hosts need.
@@ -45,13 +50,18 @@ export const forward = async (attachment: PortmapAttachment, forwarding: Forward
   }
 }
 
-/** Removes an attachment's mappings in both backends. @throws CniError once all was tried */
-export const unforward = async (attachment: Attachment<unknown>): Promise<void> => {
+/**
+ * Removes an attachment's mappings in both backends. What fails is told once all was tried.
+ * @returns those that nf_tables had, some twice
+ */
+export const unforward = async (
+  attachment: Attachment<unknown>,
+  failures: Failures,
+): Promise<readonly PortMapping[]> => {
   const { network, containerId, ifName } = attachment
-  const failures = new Failures()
-  await failures.attempt(() => deleteNftables(attachment, { network, containerId, ifName }))
+  const removed = await failures.attempt(() => deleteNftables(attachment, { network, containerId, ifName }))
   await failures.attempt(() => deleteIptables(attachment))
-  failures.raise()
+  return removed ?? []
 }
 
 /** Removes those of a network's attachments that are not in the list. @throws CniError once all was tried */

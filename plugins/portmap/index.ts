@@ -24,8 +24,12 @@ const forget = async (attachment: PortmapAttachment, forwarding: Forwarding): Pr
   }
 }
 
-const map = async (attachment: PortmapAttachment, forwarding: Forwarding): Promise<void> => {
-  await forward(attachment, forwarding)
+const map = async (
+  attachment: PortmapAttachment,
+  forwarding: Forwarding,
+  takeOver: boolean,
+): Promise<void> => {
+  await forward(attachment, forwarding, takeOver)
   if (forwarding.snat) await allowLocalnet(attachment, forwarding.addresses)
   await forget(attachment, forwarding)
 }
@@ -57,7 +61,8 @@ export const portmap = definePlugin({
   async add(attachment) {
     const result = chainedResult(attachment)
     const forwarding = planned(attachment, result)
-    if (forwarding) await map(attachment, forwarding)
+    // The newest one of a port gets it: its runtime may not have cleaned up behind the one before.
+    if (forwarding) await map(attachment, forwarding, true)
     return result
   },
 
@@ -71,10 +76,9 @@ export const portmap = definePlugin({
 
   async del(attachment) {
     const failures = new Failures()
-    await failures.attempt(() => unforward(attachment))
-    const { prevResult } = attachment
-    const forwarding = forwardingOf(attachment, prevResult ?? {})
-    await forget(attachment, forwarding)
+    const removed = await unforward(attachment, failures)
+    const forwarding = forwardingOf(attachment, attachment.prevResult ?? {})
+    await forget(attachment, { ...forwarding, mappings: [...forwarding.mappings, ...removed] })
     failures.raise()
   },
 
@@ -85,7 +89,11 @@ export const portmap = definePlugin({
     const forwarding = planned(attachment, requirePrevResult(attachment))
     if (!forwarding) return []
     const words = await missing(attachment, forwarding)
-    if (words.length > 0) await map(attachment, forwarding)
-    return words
+    if (words.length === 0) return []
+    // Of two attachments that want one port, each would take it from the other for ever.
+    await map(attachment, forwarding, false)
+    const still = await missing(attachment, forwarding)
+    for (const word of still) attachment.log.warn(`port mappings: missing, and stays so: ${word}`)
+    return words.filter((word) => !still.includes(word))
   },
 })

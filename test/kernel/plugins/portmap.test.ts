@@ -254,6 +254,17 @@ describe.each(backends)('%s', (backend: Backend) => {
     expect(await repaired(it, conf, a)).toEqual([])
   })
 
+  test('who has lost a port to another does not take it back', async () => {
+    const it = await node()
+    const [a, b] = [await one(it, 2), await one(it, 3)]
+    await it.add(conf, a)
+    await it.add(conf, b)
+    const now = await rules(it)
+    expect(await repaired(it, conf, a)).toEqual([])
+    expect(await rules(it)).toEqual(now)
+    await it.check(conf, b)
+  })
+
   test('STATUS', async () => {
     const it = await node()
     expect(await it.call('STATUS', { type: 'portmap', backend })).toBeNull()
