@@ -172,6 +172,8 @@ describe.each(newer)('nftables: $peer', ({ dir }) => {
     for (const conf of [{ type: 'portmap' }, asked]) {
       expect((await as(dir, 'ADD', 'cid-1', asked)).error).toBeNull()
       expect(await rules()).not.toEqual(before)
+      // Its rules are no elements of our maps.
+      expect((await as(binDirs.ours, 'CHECK', 'cid-1', asked)).error?.msg).toMatch(/^port mappings: missing /)
       expect((await as(binDirs.ours, 'DEL', 'cid-1', conf)).error).toBeNull()
       expect(await rules()).toEqual(before)
     }
