@@ -33,8 +33,13 @@ export interface CacheEntry extends CacheKey {
 }
 
 /** Names are validated before they come here: none holds a slash. */
-const fileOf = (cacheDir: string, { network, containerId, ifName }: CacheKey): string =>
-  join(cacheDir, 'results', `${network}-${containerId}-${ifName}`)
+const nameOf = ({ network, containerId, ifName }: CacheKey): string => `${network}-${containerId}-${ifName}`
+const fileOf = (cacheDir: string, key: CacheKey): string => join(cacheDir, 'results', nameOf(key))
+/**
+ * Where an entry is written before it appears. Not among the results: libcni takes every file there for an attachment.
+ * A name that the next ADD or DEL of the attachment knows: who is killed in between leaves it.
+ */
+const draftOf = (cacheDir: string, key: CacheKey): string => join(cacheDir, `.linkwright-${nameOf(key)}`)
 
 const toPairs = (args: string): [string, string][] =>
   args
@@ -68,34 +73,34 @@ export const printCacheEntry = (entry: CacheEntry): string => {
 
 /** Keeps an attachment; the file is never seen half written. @throws Error where it can't be written */
 export const writeCache = (cacheDir: string, entry: CacheEntry): void => {
-  // Not among the results: libcni takes every file there for an attachment.
-  const temporary = join(cacheDir, `.linkwright-${process.pid}-${process.hrtime.bigint()}`)
+  const draft = draftOf(cacheDir, entry)
   const write = (): void => {
-    writeFileSync(temporary, printCacheEntry(entry), { mode: 0o600, flag: 'wx' })
-    renameSync(temporary, fileOf(cacheDir, entry))
+    rmSync(draft, { force: true })
+    writeFileSync(draft, printCacheEntry(entry), { mode: 0o600, flag: 'wx' })
+    renameSync(draft, fileOf(cacheDir, entry))
   }
   try {
     try {
       write()
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw error
-      rmSync(temporary, { force: true })
       mkdirSync(join(cacheDir, 'results'), { recursive: true, mode: 0o700 })
       write()
     }
   } catch (error) {
-    rmSync(temporary, { force: true })
+    rmSync(draft, { force: true })
     throw error
   }
 }
 
 /** Forgets an attachment. What is not there is no error, nor is what can't be removed: as libcni has it. */
 export const removeCache = (cacheDir: string, key: CacheKey): void => {
-  try {
-    unlinkSync(fileOf(cacheDir, key))
-  } catch {
-    // The next ADD of the same attachment writes over it.
-  }
+  for (const file of [fileOf(cacheDir, key), draftOf(cacheDir, key)])
+    try {
+      unlinkSync(file)
+    } catch {
+      // The next ADD of the same attachment writes over it.
+    }
 }
 
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')

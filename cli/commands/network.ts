@@ -115,7 +115,7 @@ const run = async (
     const added = await stoppable((signal) =>
       runChain({
         ...options,
-        host: { plugins, log: stderrLogger('linkwright'), environment: hostEnvironment() },
+        host: { plugins, sync: true, log: stderrLogger('linkwright'), environment: hostEnvironment() },
         path: setting(values['cni-path'], 'CNI_PATH', '/opt/cni/bin'),
         cacheDir: values['cache-dir'] ?? defaultCacheDir,
         signal,

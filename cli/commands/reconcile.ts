@@ -41,7 +41,7 @@ linkwright check tells beforehand whether something of an attachment is missing.
     const { plugins } = await import('../../plugins/index.ts')
     const outcomes = await stoppable((signal) =>
       reconcileAll({
-        host: { plugins, log: stderrLogger('linkwright'), environment: hostEnvironment() },
+        host: { plugins, sync: true, log: stderrLogger('linkwright'), environment: hostEnvironment() },
         path: setting(values['cni-path'], 'CNI_PATH', '/opt/cni/bin'),
         cacheDir: values['cache-dir'],
         network,

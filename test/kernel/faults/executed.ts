@@ -1,5 +1,6 @@
 /** An executed plugin (the bridge, unless told otherwise) under strace, which makes any of its system calls fail, or kills it there. */
 import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { binDirs, type PrintedError, type PrintedResult } from '../../support/plugin.ts'
 import { type Finished, plainEnv } from '../../support/program.ts'
 import { type Container, type PrivateHost, privateHost } from '../../support/space.ts'
@@ -46,10 +47,13 @@ export interface RunOptions {
 }
 
 const traceFile = '/run/trace'
+const linkwright = fileURLToPath(new URL('../../../dist/cli/linkwright.cjs', import.meta.url))
 
 export interface PatientOptions {
   /** Keys that differ from {@link conf}, in all runs; `type` among them. */
   readonly conf?: Readonly<Record<string, unknown>>
+  /** A list in the place of one plugin: `linkwright` runs it. */
+  readonly list?: { readonly text: string; readonly capabilityArgs: unknown } | undefined
   /** Programs that the plugin runs are tampered with as it is, each with a count of its own. Default true. */
   readonly children?: boolean
 }
@@ -65,32 +69,42 @@ export class Patient {
   readonly host: PrivateHost
   readonly container: Container
   readonly #conf: Readonly<Record<string, unknown>>
+  readonly #list: PatientOptions['list']
   readonly #follow: readonly string[]
 
   constructor(
     host: PrivateHost,
     container: Container,
-    { conf: own = {}, children = true }: PatientOptions = {},
+    { conf: own = {}, list, children = true }: PatientOptions = {},
   ) {
     this.host = host
     this.container = container
     this.#conf = { ...conf, ...own }
+    this.#list = list
     this.#follow = children ? ['-f'] : []
+  }
+
+  #program(command: string): [file: string, args: string[]] {
+    if (!this.#list) return [`${binDirs.ours}/${this.#conf.type}`, []]
+    const capabilityArgs = JSON.stringify(this.#list.capabilityArgs)
+    const options = ['--container-id', 'cid-1', '--capability-args', capabilityArgs, '--json']
+    return [process.execPath, [linkwright, command.toLowerCase(), '-', this.container.sandbox, ...options]]
   }
 
   async run(
     command: string,
     { strace = [], prevResult, conf: more, started }: RunOptions = {},
   ): Promise<Execution> {
-    const plugin = `${binDirs.ours}/${this.#conf.type}`
+    const [program, own] = this.#program(command)
     const [file, args] =
       strace.length === 0
-        ? [plugin, []]
-        : ['strace', [...this.#follow, '-q', '-q', '-o', traceFile, ...strace, plugin]]
+        ? [program, own]
+        : ['strace', [...this.#follow, '-q', '-q', '-o', traceFile, ...strace, program, ...own]]
     const finished = await this.host.run(file, args, {
       // An emulated processor takes its time to trace a process of many threads.
       timeout: 120_000,
-      input: JSON.stringify({ ...this.#conf, ...more, ...(prevResult ? { prevResult } : {}) }),
+      input:
+        this.#list?.text ?? JSON.stringify({ ...this.#conf, ...more, ...(prevResult ? { prevResult } : {}) }),
       started,
       env: {
         ...plainEnv,
