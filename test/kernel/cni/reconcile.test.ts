@@ -85,6 +85,43 @@ it('makes masquerade and the MAC spoof check again after a flush, once', async (
   expect(await ruleset(host)).not.toMatch(/saddr/)
 })
 
+it('makes port mappings and firewall rules again, by whatever backend', async () => {
+  const { host, call, outcomes } = await onHost()
+  const mappings = { portMappings: [{ hostPort: 8080, containerPort: 80, protocol: 'tcp' }] }
+  const behind = (backend: string): JsonObject[] => [
+    {
+      ...{ type: 'bridge', bridge: `cni-${backend}`, isGateway: true },
+      ipam: { type: 'host-local', subnet: backend === 'iptables' ? '10.24.0.0/16' : '10.25.0.0/16' },
+    },
+    { type: 'portmap', backend, snat: true, capabilities: { portMappings: true } },
+    { type: 'firewall', backend, ingressPolicy: 'same-bridge' },
+  ]
+  const networks = ['nftables', 'iptables'].map((backend) => list(`by-${backend}`, ...behind(backend)))
+  const containers = [await host.container('blue'), await host.container('red')]
+  for (const [i, network] of networks.entries()) {
+    const ports = mappings.portMappings.map((one) => ({ ...one, hostPort: one.hostPort + i }))
+    const options = ['--capability-args', JSON.stringify({ portMappings: ports })]
+    const added = await call(['add', '-', containers[i]!.sandbox, ...options], network)
+    expect(added).toMatchObject({ status: 0, stderr: '' })
+  }
+  const lines = async () =>
+    (await ruleset(host)).replaceAll(/counter packets \d+ bytes \d+/g, 'counter').split('\n')
+  const before = (await lines()).sort()
+  expect(before.join('\n')).toMatch(/8080[\s\S]*8081/)
+  await host.must('nft', ['flush', 'ruleset'])
+  const repaired = await outcomes()
+  expect(repaired.map(({ network, repairs }) => [network, repairs.map(({ type }) => type)])).toEqual([
+    ['by-iptables', ['portmap', 'firewall']],
+    ['by-nftables', ['portmap', 'firewall']],
+  ])
+  expect(repaired.flatMap(({ errors }) => errors)).toEqual([])
+  expect((await lines()).sort()).toEqual(before)
+  expect((await call(['reconcile'])).stdout).toBe('2 attachments, 0 repaired, 0 failed\n')
+  for (const [i, network] of networks.entries())
+    expect((await call(['del', '-', containers[i]!.sandbox], network)).status).toBe(0)
+  expect(await ruleset(host)).not.toMatch(/10\.2[45]\.|8080|8081/)
+})
+
 it('makes again what a single rule says, and tells it', async () => {
   const { host, call, add } = await onHost()
   const blue = await host.container()
