@@ -97,6 +97,26 @@ export const readRules = async (connection: Connection): Promise<Current['listed
   return listed
 }
 
+/** The lists of an attachment, and what is at the places: one question, unless there are very many. */
+const readLists = async (
+  connection: Connection,
+  mark: string,
+  places: readonly Placed[],
+): Promise<{
+  readonly sets: readonly (NfSet | undefined)[]
+  readonly asked: readonly (RawElement | undefined)[]
+}> => {
+  const lists = hostTables.map((host) => getSet(listSet(host, mark)))
+  if (places.length >= MANY)
+    return { sets: await ask(connection, lists), asked: await elementsAt(connection, places) }
+  const elements = places.map(({ set, element }) => getElement(set, element))
+  const answers = await ask<NfSet | RawElement>(connection, [...lists, ...elements])
+  return {
+    sets: answers.slice(0, lists.length) as (NfSet | undefined)[],
+    asked: answers.slice(lists.length) as (RawElement | undefined)[],
+  }
+}
+
 /**
  * Reads what there is of an attachment: two exchanges where it has nothing yet, whatever others have.
  * @param places asked for besides
@@ -107,13 +127,7 @@ export const readCurrent = async (
   places: readonly Placed[],
 ): Promise<Current> => {
   const listed = await readRules(connection)
-  const [sets, asked] = await Promise.all([
-    ask(
-      connection,
-      hostTables.map((host) => getSet(listSet(host, mark))),
-    ),
-    elementsAt(connection, places),
-  ])
+  const { sets, asked } = await readLists(connection, mark, places)
   const lists: OwnList[] = []
   for (const [i, host] of hostTables.entries()) {
     const set = sets[i]

@@ -1,6 +1,8 @@
 /** The rule set of the nftables backend: what ADD makes, what CHECK misses, what DEL and GC leave. */
 import { expect, test } from 'vitest'
 import { UndoStack } from '../../../cni/undo.ts'
+import { binding } from '../../../native/binding.ts'
+import type { Transport } from '../../../netlink/index.ts'
 import type { PortMapping } from '../../../plugins/portmap/forwarding.ts'
 import { addNftables, gcNftables } from '../../../plugins/portmap/nftables.ts'
 import { ownerComment } from '../../../plugins/portmap/nftables-elements.ts'
@@ -294,22 +296,53 @@ test('ten that want the same port: one has it, and the lists agree', async () =>
   expect(await ruleset(host)).not.toMatch(/elements|portmap_of_/)
 })
 
-test('5000 mappings of others: the same rules, and the same questions to the kernel', async () => {
+/** Exchanges with the kernel, and the bytes it has answered. */
+const counted = () => {
+  const sum = { exchanges: 0, bytes: 0 }
+  const { transactSync, transact } = binding()
+  const transport: Transport = {
+    transactSync,
+    transact: async (...call) => {
+      const answer = await transact(...call)
+      sum.exchanges += 1
+      sum.bytes += answer.length
+      return answer
+    },
+  }
+  return { sum, transport }
+}
+
+test('5000 mappings of others: the same rules, the same questions, the same answers', async () => {
   const host = await space()
-  const connection = connect(host)
-  await add(connection, one)
-  const rules = await host.must('nft', ['-s', 'list', 'chain', 'ip', 'cni_hostport', 'portmap'])
+  const others = connect(host)
+  const { sum, transport } = counted()
+  const connection = connect(host, { transport })
+  /** What ADD, CHECK and DEL take. */
+  const costs = async () => {
+    const all: (typeof sum)[] = []
+    for (const verb of [add, missing, del]) {
+      Object.assign(sum, { exchanges: 0, bytes: 0 })
+      await verb(connection, one)
+      all.push({ ...sum })
+    }
+    return all
+  }
+  await add(others, one)
+  await del(others, one)
+  const before = await costs()
+  // The rules of both families, what is at the places, the transaction.
+  expect(before.map(({ exchanges }) => exchanges)).toEqual([4, 7, 7])
+  const rules = () => host.must('nft', ['-s', 'list', 'chain', 'ip', 'cni_hostport', 'portmap'])
+  const few = await rules()
   const big = forwarding({
     containerId: 'many',
     addresses: ['10.22.0.8/16'],
     mappings: Array.from({ length: 5000 }, (_, i) => tcp(10_000 + i)),
   })
-  await add(connection, big)
-  expect(await missing(connection, big)).toEqual([])
-  expect(await host.must('nft', ['-s', 'list', 'chain', 'ip', 'cni_hostport', 'portmap'])).toBe(rules)
-  expect(await missing(connection, one)).toEqual([])
-  await add(connection, two)
-  await del(connection, two)
-  expect((await del(connection, big)).length).toBe(5000)
+  await add(others, big)
+  expect(await missing(others, big)).toEqual([])
+  expect(await rules()).toBe(few)
+  expect(await costs()).toEqual(before)
+  expect((await del(others, big)).length).toBe(5000)
   expect(await ruleset(host)).not.toContain('10.22.0.8')
 })
