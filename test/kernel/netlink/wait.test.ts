@@ -1,5 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import { address, link, monitor, TimeoutError, waitForAddress, waitForLink } from '../../../netlink/index.ts'
+import {
+  address,
+  link,
+  monitor,
+  route,
+  TimeoutError,
+  waitForAddress,
+  waitForLink,
+  waitForRoute,
+} from '../../../netlink/index.ts'
 import { all, netlinkSockets, place } from './open.ts'
 
 const timeout = 5000
@@ -128,5 +137,19 @@ describe('waiting for addresses', () => {
     await expect(waitForAddress(netns, 99, has('10.1.2.4'), { timeout: 30 })).rejects.toMatchObject({
       code: 'ENODEV',
     })
+  })
+})
+
+describe('waiting for routes', () => {
+  it('sees them come into a table that was not there', async () => {
+    const { netns, conn } = await place()
+    await all(conn, link.add({ name: 'ifb7', index: 7, up: true, kind: 'ifb' }))
+    const has = (dst: string) => (routes: readonly route.Route[]) => routes.some((one) => one.dst === dst)
+    const comes = waitForRoute(netns, { table: 77, family: 4 }, has('10.1.0.0/16'), { timeout })
+    await all(conn, route.add({ dst: '10.1.0.0/16', index: 7, table: 77 }))
+    expect(await comes).toMatchObject([{ dst: '10.1.0.0/16', table: 77 }])
+    await expect(waitForRoute(netns, { table: 77 }, has('10.2.0.0/16'), { timeout: 30 })).rejects.toThrow(
+      'wait for routes of table 77: not within 30 ms; it is 10.1.0.0/16',
+    )
   })
 })
