@@ -8,16 +8,18 @@ import {
   addressesOf,
   adminChainOf,
   type FirewallAttachment,
+  type FirewallConf,
   policyOfConf,
   zoneOf,
 } from './conf.ts'
 import { type Change, type FilterTables, type Lists, rulesIn, type Version } from './filter.ts'
 import { sameRule } from './filter-rule.ts'
 import type { Firewalld } from './firewalld.ts'
-import { ownerText } from './owner.ts'
+import { ownerKey, ownerText, zonedOwner } from './owner.ts'
 import { chainsOf, missingOf, planAdd, versionsOf, type Wanted } from './plan.ts'
 import { isolationChanges, isolationRemoval, policiesIn } from './plan-isolation.ts'
-import { type Isolation, STAGE_1, STAGE_2 } from './rules.ts'
+import { claims } from './plan-removal.ts'
+import { type Isolation, OWNERS, STAGE_1, STAGE_2 } from './rules.ts'
 
 const prefix = 'firewall: '
 
@@ -36,10 +38,10 @@ const askedOf = async (attachment: FirewallAttachment, result: Result): Promise<
   }
 }
 
-const wantedOf = (asked: Asked, { permits, firewalld }: Backend): Wanted => ({
-  ...asked,
-  permits: firewalld ? 'elsewhere' : permits,
-})
+const wantedOf = (asked: Asked, { permits, firewalld }: Backend, conf: FirewallConf): Wanted =>
+  firewalld
+    ? { ...asked, permits: 'elsewhere', owner: zonedOwner(asked.owner, zoneOf(conf)) }
+    : { ...asked, permits }
 
 /** Takes back what an ADD has added for its attachment alone. */
 const takeBack = (
@@ -120,12 +122,14 @@ const addFilter = async (
 
 const sourcesOf = ({ 4: v4, 6: v6 }: Addresses): string[] => [...v4, ...v6]
 
+/** @returns those that were no sources before */
 const addSources = async (
   { conf, undo, signal }: FirewallAttachment,
   firewalld: Firewalld,
   addresses: Addresses,
-): Promise<void> => {
+): Promise<ReadonlySet<string>> => {
   const zone = zoneOf(conf)
+  const added = new Set<string>()
   for (const source of sourcesOf(addresses)) {
     let ours = true
     undo.push(`take ${source} out of firewalld's zone ${zone}`, async () => {
@@ -135,7 +139,26 @@ const addSources = async (
         })
     })
     ours = await firewalld.addSource(zone, source)
+    if (ours) added.add(source)
   }
+  return added
+}
+
+/**
+ * Looks at the tables once more: a firewalld that was about to start or to reload has flushed them before it answered.
+ * Marks of owners whose sources another implementation has taken out of their zone go.
+ */
+const settle = async (tables: FilterTables, wanted: Wanted, added: ReadonlySet<string>): Promise<void> => {
+  const plan = planAdd(wanted)
+  const key = ownerKey(wanted.owner)
+  await tables.change(versionsOf(wanted), chainsOf(wanted), (version, lists) => [
+    ...claims(lists).flatMap(({ chain, listed, address, owner }): Change[] =>
+      chain === OWNERS && added.has(address) && ownerKey(owner) !== key
+        ? [{ do: 'delete', chain, listed, shared: false }]
+        : [],
+    ),
+    ...plan(version, lists),
+  ])
 }
 
 /** Whether frames between two ports of a bridge pass the filter tables; undefined where there is no such setting. */
@@ -172,8 +195,11 @@ export const addRules = async (attachment: FirewallAttachment, result: Result): 
   warnOfBridge(attachment, asked)
   try {
     await withBackend(attachment, versions, async (backend) => {
-      await addFilter(attachment, backend.tables, wantedOf(asked, backend))
-      if (backend.firewalld) await addSources(attachment, backend.firewalld, asked.addresses)
+      const wanted = wantedOf(asked, backend, attachment.conf)
+      await addFilter(attachment, backend.tables, wanted)
+      if (!backend.firewalld) return
+      const added = await addSources(attachment, backend.firewalld, asked.addresses)
+      await settle(backend.tables, wanted, added)
     })
   } catch (error) {
     throw CniError.from(error, prefix)
@@ -186,7 +212,7 @@ export const missingRules = async (attachment: FirewallAttachment, result: Resul
   const versions = versionsOf(asked)
   if (versions.length === 0) return []
   return withBackend(attachment, versions, async (backend) => {
-    const wanted = wantedOf(asked, backend)
+    const wanted = wantedOf(asked, backend, attachment.conf)
     const missing: string[] = []
     for (const version of versions)
       missing.push(...missingOf(wanted, version, await backend.tables.read(version, chainsOf(wanted))))

@@ -1,7 +1,7 @@
 /** The configuration of the firewall plugin, and what it comes to for one attachment. */
 import * as z from 'zod/mini'
 import type { Attachment } from '../../cni/plugin.ts'
-import { commonConf, rule, text } from '../../cni/schema.ts'
+import { commonConf, expects, rule, text } from '../../cni/schema.ts'
 import type { Result } from '../../cni/types.ts'
 import { formatIp, parseCidr } from '../../netlink/ip.ts'
 import type { Version } from './filter.ts'
@@ -43,7 +43,12 @@ export const firewallConf = z.object({
     DEFAULT_ADMIN,
   ),
   /** firewalld's zone for the container's addresses. Empty: trusted. */
-  firewalldZone: z._default(text, DEFAULT_ZONE),
+  firewalldZone: z._default(
+    z
+      .string()
+      .check(expects((zone) => /^[^\s\p{Cc}"]{0,64}$/u.test(zone), "name of one of firewalld's zones")),
+    DEFAULT_ZONE,
+  ),
   /** Who reaches the containers. Empty: open. */
   ingressPolicy: z._default(
     z.string().check(

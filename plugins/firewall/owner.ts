@@ -10,6 +10,12 @@ const KEY_LENGTH = 33
 export const ownerText = (network: string, { containerId, ifName }: AttachmentId): string =>
   masqueradeComment({ network, containerId, ifName })
 
+/** The same of an address that is a source of a zone of firewalld's. */
+export const zonedOwner = (owner: string, zone: string): string => `${owner}, zone: ${zone}`
+
+/** The zone that it names; undefined where it names none. */
+export const zoneOfOwner = (text: string): string | undefined => /, zone: (\S+)$/.exec(text)?.[1]
+
 /** What tells owners apart. */
 export const ownerKey = (text: string): string => text.slice(0, KEY_LENGTH)
 

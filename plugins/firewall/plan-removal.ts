@@ -1,7 +1,7 @@
 /** Which rules go with an attachment: its own, and those of its addresses that are nobody else's. */
 import type { Change, Listed, Lists } from './filter.ts'
 import { rulesIn } from './filter.ts'
-import { networkKey, ownerKey } from './owner.ts'
+import { networkKey, ownerKey, zoneOfOwner } from './owner.ts'
 import { OWNERS, PERMITS, permittedAddress } from './rules.ts'
 
 /** Somebody's address: a tagged permit, or a marker. */
@@ -29,6 +29,8 @@ export interface Removal {
   readonly changes: readonly Change[]
   /** Addresses that nobody claims any more. */
   readonly free: readonly string[]
+  /** firewalld's zones of those of them that are sources, as far as their owners have said so. */
+  readonly zones: ReadonlyMap<string, string>
 }
 
 /**
@@ -51,7 +53,13 @@ const removeClaims = (
     const address = rule && permittedAddress(rule)
     return owner === undefined && address !== undefined && free.has(address)
   })
+  const zones = new Map<string, string>()
+  for (const { address, owner } of going) {
+    const zone = zoneOfOwner(owner)
+    if (zone !== undefined && free.has(address)) zones.set(address, zone)
+  }
   return {
+    zones,
     changes: [
       ...going.map(({ chain, listed }) => ({ do: 'delete', chain, listed, shared: false }) as const),
       ...unowned.map((listed) => ({ do: 'delete', chain: PERMITS, listed, shared: false }) as const),

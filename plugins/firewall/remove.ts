@@ -75,18 +75,24 @@ const removeIsolation = async (
   )
 }
 
-/** The rules for addresses, then those of bridges. @returns addresses that are nobody's now, as far as these tables know */
-const removeFrom = async (
-  place: Place,
-  { addresses, plan, bridges }: Going,
-): Promise<{ readonly free: ReadonlySet<string>; readonly claimed: ReadonlySet<string> }> => {
-  const free = new Set<string>()
+/** What the tables of one place know of addresses. */
+interface Removed {
+  /** Nobody's now, with the zone of firewalld's that they are in, where that is known. */
+  readonly free: ReadonlyMap<string, string | undefined>
+  /** The attachment's by its result, and another's by these tables. */
+  readonly claimed: ReadonlySet<string>
+}
+
+/** The rules for addresses, then those of bridges. */
+const removeFrom = async (place: Place, { addresses, plan, bridges }: Going): Promise<Removed> => {
+  const free = new Map<string, string | undefined>()
   const claimed = new Set<string>()
   const isolated = new Set<string>()
   const { tables, versions } = place
   await tables.change(versions, chains, (version, lists) => {
     const removal = plan(lists, addresses[version])
-    for (const address of removal.free) free.add(address)
+    // A plan that is made again may find them gone.
+    for (const address of removal.free) free.set(address, removal.zones.get(address) ?? free.get(address))
     for (const address of addresses[version]) if (!removal.free.includes(address)) claimed.add(address)
     for (const bridge of isolatedBridges(lists)) isolated.add(bridge)
     return removal.changes
@@ -95,32 +101,38 @@ const removeFrom = async (
   return { free, claimed }
 }
 
-/** Takes addresses out of firewalld's zone, where it runs. */
-const removeSources = async (host: Host, sources: readonly string[]): Promise<void> => {
+/** Takes addresses out of firewalld's zones, where it runs. */
+const removeSources = async (
+  host: Host,
+  failures: Failures,
+  sources: ReadonlyMap<string, string | undefined>,
+): Promise<void> => {
   const { conf, log } = host
-  try {
-    await withFirewalld(host, async (firewalld) => {
-      for (const source of firewalld ? sources : []) await firewalld?.removeSource(zoneOf(conf), source)
+  const remove = withFirewalld(host, async (firewalld) => {
+    for (const [source, zone = zoneOf(conf)] of firewalld ? sources : [])
+      await failures.attempt(() => firewalld?.removeSource(zone, source))
+  })
+  // Its rules are elsewhere: a bus that is out of order must not keep it from going.
+  if (conf.backend !== 'iptables' && conf.backend !== 'nftables') await failures.attempt(() => remove)
+  else
+    await remove.catch((error: Error) => {
+      log.warn(`firewalld was not asked for ${[...sources.keys()].join(', ')}: ${error.message}`)
     })
-  } catch (error) {
-    // Its rules are elsewhere, and a bus that is out of order must not keep it from going.
-    if (conf.backend !== 'iptables' && conf.backend !== 'nftables') throw error
-    log.warn(`firewalld was not asked for ${sources.join(', ')}: ${(error as Error).message}`)
-  }
 }
 
 /** @throws CniError what could not be removed, after everything else was tried */
 const remove = async (host: Host, going: Going): Promise<void> => {
   const failures = new Failures()
-  const free = new Set([...going.addresses[4], ...going.addresses[6]])
+  const sources = new Map<string, string | undefined>()
+  for (const address of [...going.addresses[4], ...going.addresses[6]]) sources.set(address, undefined)
   const claimed = new Set<string>()
   for (const place of (await failures.attempt(() => places(host))) ?? []) {
     const removed = await failures.attempt(() => removeFrom(place, going))
-    for (const address of removed?.free ?? []) free.add(address)
+    for (const [address, zone] of removed?.free ?? []) sources.set(address, zone ?? sources.get(address))
     for (const address of removed?.claimed ?? []) claimed.add(address)
   }
-  const sources = [...free].filter((address) => !claimed.has(address))
-  if (sources.length > 0) await failures.attempt(() => removeSources(host, sources))
+  for (const address of claimed) sources.delete(address)
+  if (sources.size > 0) await removeSources(host, failures, sources)
   failures.raise()
 }
 

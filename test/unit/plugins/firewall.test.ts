@@ -5,7 +5,7 @@ import { addressesOf } from '../../../plugins/firewall/conf.ts'
 import type { Change, Listed, Lists } from '../../../plugins/firewall/filter.ts'
 import { commandsOf, parseTable } from '../../../plugins/firewall/filter-iptables.ts'
 import { parseRule, textOf, wordsOf } from '../../../plugins/firewall/filter-rule.ts'
-import { networkKey, ownerKey, ownerText } from '../../../plugins/firewall/owner.ts'
+import { networkKey, ownerKey, ownerText, zonedOwner } from '../../../plugins/firewall/owner.ts'
 import { missingOf, planAdd, type Wanted } from '../../../plugins/firewall/plan.ts'
 import { collectionOf, removalOf } from '../../../plugins/firewall/plan-removal.ts'
 
@@ -133,7 +133,7 @@ describe('what goes', () => {
         permit('10.0.0.4/32'),
       ],
     ],
-    ['LINKWRIGHT-OWNERS', [marker('10.0.0.3/32', owner), marker('10.0.0.4/32', other)]],
+    ['LINKWRIGHT-OWNERS', [marker('10.0.0.3/32', zonedOwner(owner, 'dmz')), marker('10.0.0.4/32', other)]],
   ])
   const indices = (changes: readonly Change[]) =>
     changes.map((change) => {
@@ -142,10 +142,11 @@ describe('what goes', () => {
     })
 
   test("an attachment's own, and what nobody claims of its addresses", () => {
-    const { changes, free } = removalOf(lists, owner, ['10.0.0.2/32', '10.0.0.9/32'])
+    const { changes, free, zones } = removalOf(lists, owner, ['10.0.0.2/32', '10.0.0.9/32'])
     expect(indices(changes)).toEqual([
       ...['CNI-FORWARD 0', 'LINKWRIGHT-OWNERS 0', 'CNI-FORWARD 1', 'CNI-FORWARD 4'],
     ])
+    expect([...zones]).toEqual([['10.0.0.3/32', 'dmz']])
     expect(free).toEqual(['10.0.0.9/32', '10.0.0.1/32', '10.0.0.3/32'])
   })
 
