@@ -3,36 +3,37 @@ import type { JsonObject } from '../../../cni/types.ts'
 import { type NodeCall, node } from '../../kernel/plugins/node.ts'
 import type { PrintedResult } from '../../support/plugin.ts'
 import { type Container, type Space, space } from '../../support/space.ts'
+import { settled } from '../../support/wait.ts'
 
 export const vrf = (vrfname: string, more: JsonObject = {}): JsonObject => ({ type: 'vrf', vrfname, ...more })
+
+/** Commands of `ip`, by one process: an emulated machine takes its time to start another. */
+export const batch = async (there: Space, ...commands: string[]): Promise<void> => {
+  await there.must('ip', ['-batch', '-'], { input: `${commands.join('\n')}\n` })
+}
 
 /** What an interface plugin would have made: addresses, and routes by a gateway. */
 export const plugIn = async (container: Container, ifName: string, far: number): Promise<Space> => {
   const router = await space()
-  await router.must('sh', [
-    '-ec',
-    [
-      'echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad',
-      'ip link set lo up',
-      `ip address add 203.0.113.${far}/32 dev lo`,
-      `ip address add fd00:99::${far}/128 dev lo nodad`,
-      `ip link add wire0 type veth peer name ${ifName} netns ${container.pid}`,
-      'ip address add 10.9.0.1/24 dev wire0',
-      'ip address add fd09::1/64 dev wire0 nodad',
-      'ip link set wire0 up',
-    ].join('\n'),
-  ])
-  await container.must('sh', [
-    '-ec',
-    [
-      `echo 0 >/proc/sys/net/ipv6/conf/${ifName}/accept_dad`,
-      `ip address add 10.9.0.2/24 broadcast + dev ${ifName}`,
-      `ip address add fd09::2/64 dev ${ifName} nodad`,
-      `ip link set ${ifName} up`,
-      `ip route append default via 10.9.0.1 dev ${ifName} metric ${far}`,
-      `ip -6 route append default via fd09::1 dev ${ifName} metric ${far}`,
-    ].join('\n'),
-  ])
+  await batch(
+    router,
+    'link set lo up',
+    `address add 203.0.113.${far}/32 dev lo`,
+    `address add fd00:99::${far}/128 dev lo nodad`,
+    `link add wire0 type veth peer name ${ifName} netns ${container.pid}`,
+    'address add 10.9.0.1/24 dev wire0',
+    'address add fd09::1/64 dev wire0 nodad',
+    'link set wire0 up',
+  )
+  await batch(
+    container,
+    `address add 10.9.0.2/24 broadcast + dev ${ifName}`,
+    `address add fd09::2/64 dev ${ifName} nodad`,
+    `link set ${ifName} up`,
+    `route append default via 10.9.0.1 dev ${ifName} metric ${far}`,
+    `route append default via fd09::1 dev ${ifName} metric ${far}`,
+  )
+  await settled(container)
   return router
 }
 
@@ -61,6 +62,8 @@ export const attach = (container: Container, ifName = 'eth0'): NodeCall => ({
 export const plugged = async () => {
   const it = await node()
   const container = await it.host.container()
+  // Duplicate address detection is over at once.
+  await container.must('sh', ['-ec', 'echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad; ip link set lo up'])
   await plugIn(container, 'eth0', 1)
   return { it, container }
 }
@@ -69,7 +72,7 @@ export const plugged = async () => {
 export const look = async (there: Space): Promise<string[]> => {
   const { stdout } = await there.run('sh', [
     '-c',
-    'ip -o link; ip -o -4 addr; ip -o -6 addr; ip -4 route show table all; ip -6 route show table all',
+    'ip -o link; ip -o addr; ip -4 route show table all; ip -6 route show table all',
   ])
   return stdout
     .split('\n')
