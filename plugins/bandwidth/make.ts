@@ -107,14 +107,14 @@ const ingressOf = (index: number) => ({ index, parent: 'ingress', handle: INGRES
 const outward = async (
   attachment: Attachment<unknown>,
   shape: Shape,
-  { index }: Ifb,
+  { index, mtu }: Ifb,
   earlier: Link | undefined,
 ): Promise<Step[]> => {
   const { host, network } = attachment
   if (!earlier) return shapeSteps(host, index, shape, undefined)
   const root = await host.run(qdisc.get({ index, parent: 'root' }))
   const alias = ownerAlias(network, attachment)
-  return [{ request: link.set(index, { alias, up: true }) }, ...shapeSteps(host, index, shape, root)]
+  return [{ request: link.set(index, { alias, mtu, up: true }) }, ...shapeSteps(host, index, shape, root)]
 }
 
 /** A filter that leads to an IFB that has gone makes room. */
@@ -150,7 +150,7 @@ export const makeLimits = async (
       await apply(host, undo, inward)
       return null
     }
-    const ifb = earlier ?? (await makeIfb(attachment, looked, mtu))
+    const ifb = earlier ? { ...earlier, mtu } : await makeIfb(attachment, looked, mtu)
     await apply(host, undo, [
       ...inward,
       ...(await outward(attachment, out, ifb, earlier)),
