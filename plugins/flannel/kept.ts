@@ -98,14 +98,20 @@ export class KeptConfs {
     return (lookup(conf, 'name') ?? this.#network) === this.#network
   }
 
+  /** Where an attachment's files are written before they appear: who is killed meanwhile leaves it to the next DEL. */
+  #draft({ containerId, ifName }: AttachmentId): string {
+    return join(this.#folder(containerId), `.${this.#network}:${ifName}`)
+  }
+
   /** Appears complete, or not at all. */
-  #write(path: string, text: string, containerId: string): void {
-    const temporary = join(this.#folder(containerId), `.${process.pid}-${process.hrtime.bigint()}`)
+  #write(path: string, text: string, id: AttachmentId): void {
+    const draft = this.#draft(id)
     try {
-      writeFileSync(temporary, text, { mode: 0o600, flag: 'wx' })
-      renameSync(temporary, path)
+      rmSync(draft, { force: true })
+      writeFileSync(draft, text, { mode: 0o600, flag: 'wx' })
+      renameSync(draft, path)
     } catch (error) {
-      rmSync(temporary, { force: true })
+      rmSync(draft, { force: true })
       throw ioError(error)
     }
   }
@@ -125,7 +131,7 @@ export class KeptConfs {
     ] as const
     for (const [path, text] of files)
       if (text === null) tolerating(GONE, () => unlinkSync(path))
-      else this.#write(path, text, containerId)
+      else this.#write(path, text, id)
     if (own === null) this.#others(containerId)
   }
 
@@ -155,11 +161,12 @@ export class KeptConfs {
     const own = textOf(this.#own(id))
     const shared = textOf(this.#shared(containerId))
     if (own !== null) tolerating(GONE, () => unlinkSync(this.#own(id)))
+    tolerating(GONE, () => unlinkSync(this.#draft(id)))
     const left = this.#others(containerId)
     if (shared === null || !this.#mayGo(shared, own, left.length > 0)) return
     // Another attachment of the container was overwritten here; the Go plugin would look for it.
     const other = left[0] && textOf(join(this.#folder(containerId), left[0]))
-    if (typeof other === 'string') this.#write(this.#shared(containerId), other, containerId)
+    if (typeof other === 'string') this.#write(this.#shared(containerId), other, id)
     else tolerating(GONE, () => unlinkSync(this.#shared(containerId)))
   }
 

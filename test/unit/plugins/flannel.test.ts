@@ -225,6 +225,20 @@ describe('what is kept', () => {
     expect(readdirSync(join(folder, '.attachments'))).toEqual([])
   })
 
+  test('what a killed ADD has half written goes with it', () => {
+    const folder = temporary()
+    const kept = new KeptConfs(folder, 'net')
+    kept.put(id, textsOf(conf))
+    const draft = join(folder, '.attachments/c1/.net:eth0')
+    writeFileSync(draft, '{"ty')
+    kept.put(id, textsOf(conf))
+    expect(readdirSync(join(folder, '.attachments/c1'))).toEqual(['net:eth0'])
+    writeFileSync(draft, '{"ty')
+    kept.forget(id)
+    expect(readdirSync(folder)).toEqual(['.attachments'])
+    expect(readdirSync(join(folder, '.attachments'))).toEqual([])
+  })
+
   test("the Go plugin's file: of this network only, and of one that says none", () => {
     const folder = temporary()
     const kept = new KeptConfs(folder, 'net')
