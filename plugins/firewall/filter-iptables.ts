@@ -1,5 +1,6 @@
 /** The filter tables by the programs: `iptables -S` to read, `iptables-restore --noflush` to change, one process each. */
 import type { Exec } from '../../cni/exec.ts'
+import type { XtablesRule } from '../../netlink/nftables/xtables.ts'
 import { IptablesTable, programs } from '../shared/iptables.ts'
 import type { Change, FilterTables, Listed, Lists, Plan, Version } from './filter.ts'
 import { parseRule, wordsOf } from './filter-rule.ts'
@@ -10,6 +11,11 @@ interface Table {
   readonly chains: ReadonlySet<string>
   readonly lists: ReadonlyMap<string, readonly Listed[]>
 }
+
+const listedOf = (rule: XtablesRule | undefined, takesAll: boolean): Listed => ({
+  ...{ rule, takesAll, owner: undefined, handle: undefined },
+  mentions: () => true,
+})
 
 /** The lines of `-S`. */
 export const parseTable = (lines: readonly string[]): Table => {
@@ -22,7 +28,7 @@ export const parseTable = (lines: readonly string[]): Table => {
     if (!parsed) continue
     const { chain, rule, takesAll } = parsed
     const list = lists.get(chain) ?? []
-    list.push({ rule, owner: undefined, takesAll, handle: undefined })
+    list.push(listedOf(rule, takesAll))
     lists.set(chain, list)
   }
   return { chains, lists }
@@ -49,7 +55,7 @@ export const commandsOf = ({ chains, lists }: Table, changes: readonly Change[])
       list.splice(list.indexOf(change.listed), 1)
       continue
     }
-    const added: Listed = { rule: change.rule, owner: undefined, takesAll: false, handle: undefined }
+    const added = listedOf(change.rule, false)
     const words = wordsOf(change.rule)
     if (change.at === 'end') {
       commands.push(['-A', chain, ...words])

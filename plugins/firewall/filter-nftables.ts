@@ -12,10 +12,11 @@ import {
   listRules,
   type Operation,
   priorities,
+  type Rule,
   transaction,
   update,
 } from '../../netlink/nftables/index.ts'
-import { readXtablesRule, takesAll, xtablesRule } from '../../netlink/nftables/xtables.ts'
+import { readXtablesRule, takesAll, type XtablesRule, xtablesRule } from '../../netlink/nftables/xtables.ts'
 import type { AddRule, Change, FilterTables, Listed, Lists, Plan, Version } from './filter.ts'
 import { FORWARD } from './rules.ts'
 
@@ -30,14 +31,39 @@ const forwardBase = { type: 'filter', hook: 'forward', priority: priorities.filt
 /** Others change the rule set all the time on a busy node; each try takes less than a millisecond. */
 const ATTEMPTS = 100
 
+/** A rule that is read as far as it is looked at: a node has hundreds of permits, and most are others'. */
+class NftablesListed implements Listed {
+  readonly #listed: Rule
+  #rule: XtablesRule | undefined
+  #read = false
+
+  constructor(listed: Rule) {
+    this.#listed = listed
+  }
+
+  get rule(): XtablesRule | undefined {
+    if (!this.#read) this.#rule = readXtablesRule(this.#listed)
+    this.#read = true
+    return this.#rule
+  }
+  get owner(): string | undefined {
+    return this.#listed.tag
+  }
+  get takesAll(): boolean {
+    return takesAll(this.#listed)
+  }
+  get handle(): bigint {
+    return this.#listed.handle
+  }
+  mentions(ip: Buffer): boolean {
+    const { raw } = this.#listed
+    return Buffer.from(raw.buffer, raw.byteOffset, raw.length).includes(ip)
+  }
+}
+
 const listChain = async (connection: Connection, version: Version, chain: string): Promise<Listed[]> => {
   const rules = await connection.run(listRules({ ...tables[version], chain }))
-  return rules.map((listed) => ({
-    rule: readXtablesRule(listed),
-    owner: listed.tag,
-    takesAll: takesAll(listed),
-    handle: listed.handle,
-  }))
+  return rules.map((listed) => new NftablesListed(listed))
 }
 
 const isThere = async (connection: Connection, version: Version, chain: string): Promise<boolean> => {

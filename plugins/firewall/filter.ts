@@ -14,6 +14,8 @@ export interface Listed {
   readonly takesAll: boolean
   /** nf_tables: what it is deleted by. */
   readonly handle: bigint | undefined
+  /** Whether it may name the address, without reading what it says. */
+  mentions(ip: Buffer): boolean
 }
 
 /** Rules by their chain, in their order. A chain that is not there has none. */

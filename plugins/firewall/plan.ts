@@ -124,7 +124,7 @@ const permitChanges = (lists: Lists, version: Version, { permits, addresses, own
   return addresses[version]
     .flatMap(permitsOf)
     .flatMap((rule): Change[] =>
-      list.some((listed) => listed.rule && listed.owner === tag && sameRule(listed.rule, rule))
+      list.some((listed) => listed.owner === tag && listed.rule && sameRule(listed.rule, rule))
         ? []
         : [{ do: 'add', chain: PERMITS, rule, owner: tag, at: 'end', shared: false }],
     )

@@ -117,9 +117,11 @@ describe('what goes', () => {
   const permit = (address: string, owned?: string): Listed => ({
     ...{ rule: { source: address, target: 'ACCEPT' }, takesAll: false, handle: 1n },
     owner: owned,
+    mentions: () => true,
   })
   const marker = (address: string, owned: string): Listed => ({
     ...{ rule: { source: address, comment: owned }, takesAll: false, handle: 1n, owner: undefined },
+    mentions: () => true,
   })
   const lists: Lists = new Map([
     [
