@@ -82,8 +82,9 @@ const join = async (attachment: VrfAttachment): Promise<void> => {
         request: link.set(own.index, { master: vrf.index }),
         undo: [`take ${ifName} out of VRF ${conf.vrfname}`, giveBack(attachment, own, held)],
       },
-      ...restore(held, vrf.table),
     ])
+    // Only now: routes in the table of a VRF that was not joined would stay there.
+    await apply(container, undo, restore(held, vrf.table))
   } catch (error) {
     throw explainLink(error, 'vrf', null)
   }

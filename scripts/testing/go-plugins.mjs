@@ -12,7 +12,7 @@ const names = [
     (name) => `main/${name}`,
   ),
   ...['host-local', 'static'].map((name) => `ipam/${name}`),
-  ...['bandwidth', 'firewall', 'portmap', 'sbr', 'tuning'].map((name) => `meta/${name}`),
+  ...['bandwidth', 'firewall', 'portmap', 'sbr', 'tuning', 'vrf'].map((name) => `meta/${name}`),
 ]
 /** One that left these plugins for a module of its own; the last version from here writes the same files. */
 const left = { version: '0.9.1', names: ['meta/flannel'] }
