@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { JsonObject } from '../../../cni/types.ts'
 import { address, type Connection, link, Netns, route } from '../../../netlink/index.ts'
 import { comparedOf, goDir, mustPeerOf } from '../../conformance/bridge/sides.ts'
-import { type Fault, FaultyTransport } from '../../kernel/faults/transport.ts'
+import { FaultyTransport } from '../../kernel/faults/transport.ts'
 import { binDirs, type PluginRun, runPlugin } from '../../support/plugin.ts'
 import { eventually } from '../../support/wait.ts'
 import { attach, look, plugged, resultOf, vrf } from './vrf.ts'
@@ -53,15 +53,9 @@ const peers = comparedOf([{ title: 'the newer Go', conf: { type: 'vrf' }, newer:
 
 test.each(peers)('both do the same, and each checks and ends what the other began: $title', async (peer) => {
   const theirs = mustPeerOf(peer)
-  const [go, ours, ...mixed] = await Promise.all([
-    play(theirs, theirs),
-    play(binDirs.ours, binDirs.ours),
-    play(theirs, binDirs.ours),
-    play(binDirs.ours, theirs),
-  ])
+  const [go, ours] = await Promise.all([play(theirs, binDirs.ours), play(binDirs.ours, theirs)])
   expect(JSON.stringify(go)).toMatch(/default via 10\.9\.0\.1 dev eth0 table \w+ metric 1/)
   expect(ours).toEqual(go)
-  for (const one of mixed) expect(one).toEqual(go)
 })
 
 test("Debian's ends what ours began, and the other way round", async () => {
@@ -89,14 +83,14 @@ const facts = async (connection: Connection): Promise<unknown> => {
   }
 }
 
-test.each<Fault>(['unanswered', 'refused'])('every exchange of an ADD, %s', async (fault) => {
+test('every request of an ADD that is refused', async () => {
   const { it, container } = await plugged()
   await container.ip('route', 'add', '198.51.100.0/24', 'via', '10.9.0.1', 'metric', '7', 'mtu', '1300')
   using netns = Netns.open(container.path)
   using connection = netns.connect()
   const before = await facts(connection)
   for (let number = 1; ; number++) {
-    const faulty = new FaultyTransport(fault, number)
+    const faulty = new FaultyTransport('refused', number)
     faulty.install()
     const error = await it.add(vrf('red'), attach(container)).then(
       () => undefined,
@@ -105,13 +99,13 @@ test.each<Fault>(['unanswered', 'refused'])('every exchange of an ADD, %s', asyn
     faulty.uninstall()
     if (!faulty.struck) {
       expect(error).toBeUndefined()
-      expect(number).toBeGreaterThan(fault === 'refused' ? 10 : 7)
+      expect(number).toBeGreaterThan(10)
       break
     }
-    expect(error?.message, `${fault} ${number}`).toContain('ENOMEM')
-    expect(error?.message, `${fault} ${number}`).not.toContain('could not be undone')
+    expect(error?.message, `${number}`).toContain('ENOMEM')
+    expect(error?.message, `${number}`).not.toContain('could not be undone')
     // The kernel makes the routes of IPv6 addresses in its own time.
-    await eventually(`${fault} ${number}: ${error?.message}`, async () => {
+    await eventually(`${number}: ${error?.message}`, async () => {
       expect(await facts(connection)).toEqual(before)
       return true
     })
