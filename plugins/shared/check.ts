@@ -133,6 +133,8 @@ export const checkConfiguration = async (
       throw error
     })
     if (!hasRoute(routes, wanted))
-      throw checkFailed(`route ${wanted.dst}${wanted.gw ? ` via ${wanted.gw}` : ''} is not in ${table ? `table ${table}` : 'any table'}`)
+      throw checkFailed(
+        `route ${wanted.dst}${wanted.gw ? ` via ${wanted.gw}` : ''} is not in ${table ? `table ${table}` : 'any table'}`,
+      )
   }
 }
