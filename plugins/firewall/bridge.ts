@@ -76,8 +76,7 @@ export const bridgesOf = async (
   const alias = ownerAlias(network, own)
   if (alias === undefined) return new Set()
   const links = await host.run(link.list())
-  const port = links.find((found) => found.alias === alias)
-  if (!port) return new Set()
-  const master = links.find(({ index }) => index === port.master)
-  return new Set([master?.name ?? port.name])
+  // bandwidth's IFB has the alias, too.
+  const ports = links.filter((found) => found.alias === alias)
+  return new Set(ports.map((port) => links.find(({ index }) => index === port.master)?.name ?? port.name))
 }

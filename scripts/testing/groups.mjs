@@ -127,7 +127,7 @@ export const groups = {
   'stock-kernel': {
     run: transformed(
       'stock-kernel',
-      project('stock-kernel', 30, inMachine, '--no-isolate', '--maxWorkers=1', moduleCache),
+      project('stock-kernel', 30, inMachine, '--no-isolate', '--maxWorkers=2', moduleCache),
     ),
   },
 }

@@ -41,7 +41,7 @@ export const hostScript = [
   'ip -o addr show scope global',
   'ip -4 route show table all; ip -6 route show table all | grep -v " fe80::\\|^multicast\\|^ff00::"',
   'tc qdisc | grep -v noqueue',
-  'find /var/lib/cni /run -type f ! -path "/run/netns/*" ! -path /run/trace ! -name lock ! -name "last_*" -printf "%p\\n" 2>/dev/null',
+  'find /var/lib/cni /run -type f ! -path "/run/netns/*" ! -path "/run/mount/*" ! -path /run/trace ! -name lock ! -name "last_*" -printf "%p\\n" 2>/dev/null',
   'nft list ruleset | grep -E "10\\.22\\.|fd00:22|veth|CNI-[0-9a-f]|CNI-DN|8080|8053|iifname|oifname"',
   ':',
 ].join('\n')

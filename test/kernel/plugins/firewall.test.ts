@@ -324,3 +324,24 @@ test('STATUS', async () => {
   })
   expect(await it.host.must('nft', ['list', 'ruleset'])).toBe('')
 })
+
+test('without a result the bridge is that of the port, not of the IFB that has the same alias', async () => {
+  const it = await node()
+  const container = await it.host.container()
+  await it.host.ip('link', 'add', 'bwp0', 'index', '100', 'type', 'ifb')
+  await it.host.ip('link', 'add', 'cni0', 'up', 'type', 'bridge')
+  const peer = ['peer', 'name', 'eth0', 'netns', String(container.pid)]
+  await it.host.ip('link', 'add', 'port', 'index', '200', 'master', 'cni0', 'type', 'veth', ...peer)
+  for (const name of ['bwp0', 'port'])
+    await it.host.ip('link', 'set', name, 'alias', 'linkwright:net/cid-1/eth0')
+  const isolating = { ...conf, ingressPolicy: 'same-bridge' }
+  const prevResult = {
+    ...v4,
+    interfaces: [{ name: 'cni0' }, { name: 'port' }, { name: 'eth0', sandbox: container.path }],
+    ips: [{ address: '10.1.2.3/24', interface: 2 }],
+  }
+  await it.add(isolating, { container, prevResult })
+  expect((await filterRules(it.host)).join('\n')).toContain('cni0')
+  await it.del(isolating, { container })
+  expect((await filterRules(it.host)).join('\n')).not.toContain('cni0')
+})

@@ -203,9 +203,12 @@ test('an interface without carrier is waited for: no message is lost before the 
   const spare = await segment.plug(node.host, 'spare')
   await spare.carrier(false)
   const container = await node.host.container()
-  const added = node.add(conf({}, { type: 'host-device', device: 'spare' }), { container })
+  const device = conf({}, { type: 'host-device', device: 'spare' })
+  const added = node.add(device, { container })
   await eventually('it is up', async () => (await linkOf(container, 'eth0')).flags.includes('NO-CARRIER'))
   await spare.carrier(true)
   expect((await added).ips).toHaveLength(1)
   expect(log.lines.filter((line) => line.includes('no carrier'))).toEqual([])
+  // What the device was like is kept until then.
+  await node.del(device, { container })
 })
