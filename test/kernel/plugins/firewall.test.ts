@@ -172,8 +172,8 @@ describe('what is refused', () => {
     const it = await node()
     const own = firewallConf(keys)
     const call = { container: await it.host.container(), ...(prevResult && { prevResult }) }
-    for (const failing of [it.add(own, call), it.check(own, call)])
-      expect(await errorOf(failing)).toMatchObject({
+    for (const failing of [() => it.add(own, call), () => it.check(own, call)])
+      expect(await errorOf(failing())).toMatchObject({
         code: 7,
         msg: typeof msg === 'string' ? msg : expect.stringMatching(msg),
       })
