@@ -95,18 +95,18 @@ test('what can not be done is refused, and nothing is touched', async () => {
   const { it, container } = await plugged()
   await batch(container, 'link add own up type vrf table 10', 'link add br0 type bridge')
   const before = await look(container)
-  const errors: [msg: string, call: Promise<unknown>][] = [
-    ['missing prevResult from earlier plugin', it.add(vrf('red'), { container })],
-    ['configuration is expected to have a valid vrf name', it.add(vrf(''), attach(container))],
-    ['invalid vrf name: "a/b"', it.add(vrf('a/b'), attach(container))],
+  const errors: [msg: string, call: () => Promise<unknown>][] = [
+    ['missing prevResult from earlier plugin', () => it.add(vrf('red'), { container })],
+    ['configuration is expected to have a valid vrf name', () => it.add(vrf(''), attach(container))],
+    ['invalid vrf name: "a/b"', () => it.add(vrf('a/b'), attach(container))],
     [
       'cmdAdd failed: VRF own already exist with different routing table 10',
-      it.add(vrf('own', { table: 11 }), attach(container)),
+      () => it.add(vrf('own', { table: 11 }), attach(container)),
     ],
-    ['cmdAdd failed: Netlink br0 is not a VRF', it.add(vrf('br0'), attach(container))],
-    ['cmdAdd failed: could not get link by name net9', it.add(vrf('red'), attach(container, 'net9'))],
+    ['cmdAdd failed: Netlink br0 is not a VRF', () => it.add(vrf('br0'), attach(container))],
+    ['cmdAdd failed: could not get link by name net9', () => it.add(vrf('red'), attach(container, 'net9'))],
   ]
-  for (const [msg, call] of errors) expect((await errorOf(call)).msg).toBe(msg)
+  for (const [msg, call] of errors) expect((await errorOf(call())).msg).toBe(msg)
   // DEL after such an ADD leaves the VRF that an operator has made.
   await it.del(vrf('own'), attach(container))
   await it.del(vrf(''), { container })
