@@ -1,6 +1,7 @@
 /** vrf on a kernel that has them. */
 import { expect, test } from 'vitest'
 import { errorOf, linkOf, unheard } from '../../kernel/plugins/node.ts'
+import { settled } from '../../support/wait.ts'
 import { attach, batch, look, plugged, plugIn, resultOf, tableRoutes, vrf } from './vrf.ts'
 
 test('two VRFs of the same addresses lead to different networks', async () => {
@@ -47,6 +48,8 @@ test('an interface keeps everything, and a failed ADD puts it back', async () =>
   const before = await look(container)
   const failure = await errorOf(it.add(vrf('red'), { ...attach(container), deliver: unheard }))
   expect(failure.message).toBe('nobody listens')
+  // The kernel probes its own link-local address anew.
+  await settled(container)
   expect(await look(container)).toEqual(before)
 
   await it.add(vrf('red'), attach(container))
