@@ -1,14 +1,5 @@
-import {
-  address,
-  formatCidr,
-  isErrno,
-  network,
-  type Route,
-  type Rule,
-  route,
-  rule,
-} from '../../netlink/index.ts'
-import { checkFailed, findLink, requirePrevResult } from '../shared/check.ts'
+import { address, formatCidr, network, type Route, type Rule, rule } from '../../netlink/index.ts'
+import { checkFailed, findLink, requirePrevResult, routesOf } from '../shared/check.ts'
 import { isCommonTable } from '../shared/tables.ts'
 import { gatewaysOf as fixedGateways, type SbrAttachment } from './conf.ts'
 import { resultRoutes } from './plan.ts'
@@ -36,20 +27,6 @@ const missing = (dst: string, gateway: string | undefined, tables: readonly numb
     `route ${dst}${gateway === undefined ? '' : ` via ${gateway}`} is not in table ${tables.join(' or ')}`,
   )
 
-const tableRoutes = async (
-  { container }: SbrAttachment,
-  index: number,
-  table: number,
-): Promise<readonly Route[]> => {
-  try {
-    return await container.run(route.list({ table, index }))
-  } catch (error) {
-    // IPv4 has no table in which there is nothing.
-    if (isErrno(error, 'ENOENT')) return []
-    throw error
-  }
-}
-
 /** Each source's table has its subnet and its default route, and one or the other has the result's routes. */
 const checkTables = async (attachment: SbrAttachment, tables: ReadonlyMap<Source, number>): Promise<void> => {
   const { conf, container, ifName } = attachment
@@ -60,7 +37,7 @@ const checkTables = async (attachment: SbrAttachment, tables: ReadonlyMap<Source
   const all = new Map<Source, readonly Route[]>()
   for (const [source, table] of tables) {
     const { family, subnet, ip } = source
-    const routes = await tableRoutes(attachment, found.index, table)
+    const routes = await routesOf(container, { table, index: found.index })
     all.set(source, routes)
     const dst = formatCidr({ ip: network(subnet), prefix: subnet.prefix })
     // The kernel makes no route to the subnet of such an address.

@@ -87,6 +87,20 @@ export const containerInterface = (
   return { entry, index }
 }
 
+/** Routes that a filter tells of; in a table that is not there are none. */
+export const routesOf = async (
+  connection: Connection,
+  filter: route.RouteFilter,
+): Promise<readonly route.Route[]> => {
+  try {
+    return await connection.run(route.list(filter))
+  } catch (error) {
+    // IPv4 has no such table as long as nothing is in it.
+    if (isErrno(error, 'ENOENT')) return []
+    throw error
+  }
+}
+
 const hasRoute = (found: readonly route.Route[], wanted: InstalledRoute): boolean =>
   found.some(
     (have) =>
@@ -127,11 +141,7 @@ export const checkConfiguration = async (
   }
   for (const wanted of installedRoutes(ips, result.routes ?? [])) {
     const table = wanted.table || undefined
-    const routes = await connection.run(route.list({ table, dst: wanted.dst })).catch((error: unknown) => {
-      // IPv4 has no such table as long as nothing is in it.
-      if (isErrno(error, 'ENOENT')) return []
-      throw error
-    })
+    const routes = await routesOf(connection, { table, dst: wanted.dst })
     if (!hasRoute(routes, wanted))
       throw checkFailed(
         `route ${wanted.dst}${wanted.gw ? ` via ${wanted.gw}` : ''} is not in ${table ? `table ${table}` : 'any table'}`,

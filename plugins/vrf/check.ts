@@ -1,25 +1,11 @@
-import { formatCidr, isErrno, network, parseCidr, type Route, route } from '../../netlink/index.ts'
+import { formatCidr, network, parseCidr, type Route } from '../../netlink/index.ts'
 import { chainedResult, ownAddresses } from '../shared/chained.ts'
-import { checkFailed, findLink } from '../shared/check.ts'
+import { checkFailed, findLink, routesOf } from '../shared/check.ts'
 import { installedRoutes } from '../shared/configure.ts'
 import type { VrfAttachment } from './conf.ts'
 import { checkName, vrfTable } from './device.ts'
 
 const MAIN = 254
-
-const routesOf = async (
-  { container }: VrfAttachment,
-  table: number,
-  index: number,
-): Promise<readonly Route[]> => {
-  try {
-    return await container.run(route.list({ table, index }))
-  } catch (error) {
-    // IPv4 has no table in which there is nothing.
-    if (isErrno(error, 'ENOENT')) return []
-    throw error
-  }
-}
 
 const uses = (found: Route, gateway: string | undefined): boolean =>
   gateway === undefined || [found, ...found.nexthops].some((way) => way.gateway === gateway)
@@ -55,7 +41,7 @@ export const check = async (attachment: VrfAttachment): Promise<void> => {
   }))
   const known = new Map<number, readonly Route[]>()
   for (const { dst, gw, table: id } of [...subnets, ...wanted]) {
-    const routes = known.get(id) ?? (await routesOf(attachment, id, own.index))
+    const routes = known.get(id) ?? (await routesOf(container, { table: id, index: own.index }))
     known.set(id, routes)
     if (!routes.some((found) => found.dst === dst && uses(found, gw)))
       throw checkFailed(`route ${dst}${gw === undefined ? '' : ` via ${gw}`} is not in table ${id}`)
