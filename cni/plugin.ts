@@ -46,8 +46,8 @@ export interface Context<C> {
   readonly ipam: Ipam | null
   /**
    * The plugin of `conf.type`, to be called with that configuration for the same attachment: for plugins that write
-   * another's configuration. On ADD and CHECK it is validated (or its file found) now; on DEL and GC a plugin that is
-   * not to be found is an error of the call.
+   * another's configuration. On ADD it is validated (or its file found) now; with the other verbs what is wrong is an
+   * error of the call.
    * @param conf its keys, `prevResult` where it is to see one; `name` and `cniVersion` are the caller's
    * @throws CniError code 7 for a configuration that it does not take
    */
