@@ -84,11 +84,11 @@ const freeze = <T>(value: T): T => {
 }
 
 /**
- * A configuration along the plugin's schema. A network's is the same for each of its containers, and validating it
+ * @internal A configuration along the plugin's schema. A network's is the same for each of its containers, and validating it
  * takes longer than to see that.
  * @throws CniError code 7
  */
-const readConf = (plugin: AnyPlugin, rawConf: JsonObject): unknown => {
+export const readConf = (plugin: AnyPlugin, rawConf: JsonObject): unknown => {
   let text: string
   try {
     text = JSON.stringify(rawConf)

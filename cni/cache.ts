@@ -74,16 +74,17 @@ export const printCacheEntry = (entry: CacheEntry): string => {
 /** Keeps an attachment; the file is never seen half written. @throws Error where it can't be written */
 export const writeCache = (cacheDir: string, entry: CacheEntry): void => {
   const draft = draftOf(cacheDir, entry)
+  const text = printCacheEntry(entry)
   const write = (): void => {
-    rmSync(draft, { force: true })
-    writeFileSync(draft, printCacheEntry(entry), { mode: 0o600, flag: 'wx' })
+    writeFileSync(draft, text, { mode: 0o600, flag: 'wx' })
     renameSync(draft, fileOf(cacheDir, entry))
   }
   try {
     try {
       write()
     } catch (error) {
-      if (!isErrno(error, 'ENOENT')) throw error
+      if (!isErrno(error, 'ENOENT', 'EEXIST')) throw error
+      rmSync(draft, { force: true })
       mkdirSync(join(cacheDir, 'results'), { recursive: true, mode: 0o700 })
       write()
     }

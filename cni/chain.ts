@@ -3,7 +3,7 @@
  * forked for them, and they share one session. Deliberately different from libcni: a failed ADD is undone at once,
  * ours completely and foreign plugins by their DEL, so that nothing waits for the runtime's own DEL.
  */
-import type { Action, Call } from './attachment.ts'
+import { type Action, type Call, readConf } from './attachment.ts'
 import { defaultCacheDir, listCache, readCachedResult, removeCache, writeCache } from './cache.ts'
 import type { NetworkConf, PluginConf } from './conflist.ts'
 import { executePlugin, findPlugin, parseOutput } from './delegate.ts'
@@ -13,7 +13,6 @@ import { CniError, codes } from './error.ts'
 import { ownIpamPlugin } from './ipam.ts'
 import { goString } from './json.ts'
 import { toVersion } from './result.ts'
-import { parseConf } from './schema.ts'
 import type { Host, Session } from './session.ts'
 import type { AttachmentId, JsonObject, Result } from './types.ts'
 import { allows, checkVersion, versionOf } from './version.ts'
@@ -111,7 +110,7 @@ const validate = (session: Session, options: ChainOptions): unknown[] =>
       const rawConf = confFor(options, plugin, {})
       checkVersion('ADD', versionOf(rawConf), own.versions)
       if (own.kind === 'interface') ownIpamPlugin(rawConf, session.host.plugins)
-      return parseConf(own.conf, rawConf, own.type)
+      return readConf(own, rawConf)
     } catch (error) {
       throw prefixed(`${describe(plugin)} failed (add): `, error)
     }

@@ -114,6 +114,9 @@ export const carryOut = async (plugin: AnyPlugin, call: Call): Promise<Added | n
   switch (verb) {
     case 'ADD': {
       const result = await plugin.add(prepare(plugin, call))
+      // Most chained plugins pass on what they were given.
+      const { prevResult: json } = call.rawConf
+      if (result === call.prevResult && isObject(json)) return { result, json: json as JsonObject }
       return { result, json: toVersion(result, cniVersion) }
     }
     case 'CHECK':

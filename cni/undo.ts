@@ -71,8 +71,7 @@ export const apply = async (
     const step = steps[i]!
     if (outcome.ok) {
       if (step.undo) undo.push(...step.undo)
-    } else if (step.tolerate !== true && !step.tolerate?.includes(outcome.error.code))
-      failure ??= outcome.error
+    } else if (step.tolerate !== true && !step.tolerate?.includes(outcome.code)) failure ??= outcome.error
   }
   if (failure) throw failure
 }

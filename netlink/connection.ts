@@ -159,16 +159,18 @@ export class Connection {
     this.#guard?.()
     const channel = this.#channel
     const { socket, sync, timeout, transport } = channel
-    const turn = (channel.last ?? Promise.resolve()).then(() =>
+    const take = () =>
       use((datagram, { firstSeq, lastSeq, expected, abortSeq }) => {
         const options = { firstSeq, lastSeq, expected, abortSeq, timeout }
         return sync
           ? transport.transactSync(socket, datagram, options)
           : transport.transact(socket, datagram, options)
-      }),
-    )
-    channel.last = turn.catch(() => {})
+      })
     try {
+      // On the calling thread it is over before anything else can begin.
+      if (sync) return await take()
+      const turn = (channel.last ?? Promise.resolve()).then(take)
+      channel.last = turn.catch(() => {})
       return await turn
     } catch (error) {
       throw during(what(), error)

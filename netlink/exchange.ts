@@ -1,7 +1,7 @@
 /** Requests to datagram, and received bytes back to one outcome a request. Pure: no socket here. */
 import { MalformedError, Reader } from './codec/reader.ts'
 import { align, littleEndian, Writer } from './codec/writer.ts'
-import { NetlinkError } from './error.ts'
+import { errnoName, NetlinkError } from './error.ts'
 import { type Message, NLM_F, type Request } from './request.ts'
 
 /** `struct nlmsghdr`. */
@@ -16,10 +16,17 @@ const ATTR_MSG = 1
 const ATTR_OFFS = 2
 const ATTR_MISS_TYPE = 5
 
+/** A request that the kernel refused. */
+export interface Refusal {
+  readonly ok: false
+  /** Name of its errno: `'ENOENT'`. */
+  readonly code: string
+  /** Made when it is first looked at: many a request only asks whether something is there. */
+  readonly error: NetlinkError
+}
+
 /** What became of one request. */
-export type Outcome<T> =
-  | { readonly ok: true; readonly value: T }
-  | { readonly ok: false; readonly error: NetlinkError }
+export type Outcome<T> = { readonly ok: true; readonly value: T } | Refusal
 
 /** Writes one message: header, body, length. */
 export const writeMessage = (writer: Writer, request: Request<unknown>, seq: number, flags: number): void => {
@@ -51,13 +58,15 @@ const attributeAt = (request: Request<unknown>, offset: number): string | undefi
   return writer.trace?.findLast((entry) => entry.offset <= offset)?.path
 }
 
-const toError = (
-  request: Request<unknown>,
-  errno: number,
-  payload: Reader,
-  flags: number,
-  type: number,
-): NetlinkError => {
+/** The closing message of a request that failed. */
+interface Closing {
+  readonly errno: number
+  readonly payload: Reader
+  readonly flags: number
+  readonly type: number
+}
+
+const toError = (request: Request<unknown>, { errno, payload, flags, type }: Closing): NetlinkError => {
   let kernelMessage: string | undefined
   let attribute: string | undefined
   // Behind errno stands the request's header, and, unless capped, the whole request; then come the attributes. At
@@ -71,6 +80,24 @@ const toError = (
       else if (at.type === ATTR_OFFS) attribute = attributeAt(request, at.payload.u32())
       else if (at.type === ATTR_MISS_TYPE) attribute ??= `#${at.payload.u32()} is missing`
   return new NetlinkError({ op: request.op, errno, kernelMessage, attribute })
+}
+
+class Refused implements Refusal {
+  readonly ok = false
+  readonly code: string
+  readonly #request: Request<unknown>
+  readonly #closing: Closing
+  #error: NetlinkError | undefined
+
+  constructor(request: Request<unknown>, closing: Closing) {
+    this.#request = request
+    this.#closing = closing
+    this.code = errnoName(closing.errno)
+  }
+  get error(): NetlinkError {
+    this.#error ??= toError(this.#request, this.#closing)
+    return this.#error
+  }
 }
 
 /** What {@link decode} found besides the outcomes. */
@@ -88,10 +115,10 @@ export const decode = <T>(
   requests: readonly Request<T>[],
   seq: number,
   received: Uint8Array,
-  unanswered?: (request: Request<T>) => NetlinkError,
+  unanswered?: Outcome<T>,
 ): Decoded<T> => {
   const messages: Message[][] = requests.map(() => [])
-  const closed: (NetlinkError | true | undefined)[] = requests.map(() => undefined)
+  const closed: (Refusal | true | undefined)[] = requests.map(() => undefined)
   let interrupted = false
   const all = new Reader(received)
   for (let offset = 0; offset + HEADER <= all.length; ) {
@@ -107,16 +134,16 @@ export const decode = <T>(
     if (type === NLMSG_ERROR || type === NLMSG_DONE) {
       // The end of a dump carries an errno too, when the dump failed half way through.
       const errno = payload.length >= 4 ? -payload.s32() : 0
-      closed[index] ??= errno > 0 ? toError(request, errno, payload, flags, type) : true
-      if (errno > 0 && closed[index] === true) closed[index] = toError(request, errno, payload, flags, type)
+      if (errno <= 0) closed[index] ??= true
+      else if (closed[index] === undefined || closed[index] === true)
+        closed[index] = new Refused(request, { errno, payload, flags, type })
     } else messages[index]!.push({ type, flags, payload })
   }
   const outcomes = requests.map((request, i): Outcome<T> => {
     const end = closed[i]
-    if (end instanceof NetlinkError) return { ok: false, error: end }
-    if (end === undefined && unanswered) return { ok: false, error: unanswered(request) }
+    if (end === undefined && unanswered) return unanswered
     if (end === undefined) throw new MalformedError(`${request.op}: the answer does not come to an end`)
-    return { ok: true, value: request.read(messages[i]!) }
+    return end === true ? { ok: true, value: request.read(messages[i]!) } : end
   })
   return { outcomes, interrupted }
 }

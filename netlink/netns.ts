@@ -211,7 +211,21 @@ export class Netns {
    * @throws SystemError (ENOENT: no such interface or setting); RangeError for a name that is none
    */
   readSysctl(name: string): string {
-    const [value] = this.#sysctls(`read ${name}`, [{ path: sysctlPath(name) }])
+    return this.#read(sysctlPath(name))
+  }
+
+  /**
+   * Reads a file of `/proc/net` as the namespace has it, 4096 bytes at most, without a final newline. Equivalent:
+   * `ip netns exec NS cat /proc/net/NAME`.
+   * @throws SystemError (ENOENT: the kernel has no such file now); RangeError for a name that is none
+   */
+  readProcNet(name: string): string {
+    if (!/^[\w-]+$/.test(name)) throw new RangeError(`${JSON.stringify(name)} is not a file of /proc/net`)
+    return this.#read(`/proc/thread-self/net/${name}`)
+  }
+
+  #read(path: string): string {
+    const [value] = this.#sysctls(`read ${path}`, [{ path }])
     if (typeof value !== 'string') throw value ?? new Error('the addon read nothing')
     return value
   }

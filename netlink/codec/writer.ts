@@ -6,6 +6,16 @@ export const littleEndian = endianness() === 'LE'
 /** NLMSG_ALIGN and NLA_ALIGN are the same: 4 bytes. */
 export const align = (length: number): number => (length + 3) & ~3
 
+/** What writers begin with is cut from a larger piece, each part for one of them: an allocation costs more than it. */
+const SLAB = 64 << 10
+let slab = new ArrayBuffer(0)
+let taken = 0
+
+const renew = (least: number): number => {
+  slab = new ArrayBuffer(Math.max(SLAB, least))
+  return 0
+}
+
 /** A growing buffer that netlink messages are written into, one after the other. */
 export class Writer {
   bytes: Uint8Array
@@ -16,10 +26,12 @@ export class Writer {
   readonly trace: { readonly offset: number; readonly path: string }[] | undefined
   readonly #path: string[] = []
 
-  /** @param size bytes to begin with: most requests have a few hundred, and an allocation costs by its size */
+  /** @param size bytes to begin with: most requests have a few hundred */
   constructor(size = 1024, trace = false) {
-    this.bytes = new Uint8Array(size)
-    this.view = new DataView(this.bytes.buffer)
+    const offset = size <= slab.byteLength - taken ? taken : renew(size)
+    taken = offset + size
+    this.bytes = new Uint8Array(slab, offset, size)
+    this.view = new DataView(slab, offset, size)
     this.trace = trace ? [] : undefined
   }
 

@@ -73,3 +73,7 @@ export const sameExpressions = (wanted: readonly Expression[], listed: readonly 
  */
 export const sameRule = (rule: Rule, parts: readonly Part[]): boolean =>
   sameExpressions(expressionsOf(rule.family, parts), rule.expressions)
+
+/** Whether two lists are of the same rules in the same places, as far as the kernel tells. Counters differ as they count. */
+export const sameListing = (a: readonly Rule[], b: readonly Rule[]): boolean =>
+  a.length === b.length && a.every(({ told }, i) => Buffer.compare(told, b[i]!.told) === 0)

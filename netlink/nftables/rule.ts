@@ -100,6 +100,8 @@ export interface Rule extends ChainRef {
   readonly expressions: readonly Expression[]
   /** The expressions as bytes. */
   readonly raw: Uint8Array
+  /** All that the kernel tells of it, as bytes. */
+  readonly told: Uint8Array
 }
 
 /** `NFTA_RULE_*` numbers that a {@link ListedRule} reads. */
@@ -162,6 +164,9 @@ class ListedRule implements Rule {
   }
   get raw(): Uint8Array {
     return this.#payload(EXPRESSIONS[0]).bytes
+  }
+  get told(): Uint8Array {
+    return this.#message.bytes.subarray(nfgenmsg.size)
   }
   get expressions(): readonly Expression[] {
     this.#expressions ??= expressionList.read(this.#payload(EXPRESSIONS[0]))

@@ -8,7 +8,7 @@
 import { Writer } from '../codec/writer.ts'
 import { type Connection, describe } from '../connection.ts'
 import { isErrno, NetlinkError } from '../error.ts'
-import { decode, flagsOf, writeMessage } from '../exchange.ts'
+import { decode, flagsOf, type Outcome, writeMessage } from '../exchange.ts'
 import { change, type Request } from '../request.ts'
 import { batchLayout } from './attributes.ts'
 import { NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFNL_SUBSYS_NFTABLES } from './constants.ts'
@@ -73,6 +73,9 @@ export const transaction = async (
   }
 }
 
+/** A marker is not answered, nor is a change of a batch that failed as a whole. */
+const done: Outcome<void> = { ok: true, value: undefined }
+
 const send = (
   connection: Connection,
   operations: readonly Operation[],
@@ -100,11 +103,8 @@ const send = (
         expected: changes.length,
         abortSeq: first,
       })
-      const silent = new NetlinkError({ op, errno: 0 })
-      const { outcomes } = decode([begin, ...changes, end], first, received, () => silent)
-      const errors = outcomes.flatMap((outcome) =>
-        outcome.ok || outcome.error === silent ? [] : [outcome.error],
-      )
+      const { outcomes } = decode([begin, ...changes, end], first, received, done)
+      const errors = outcomes.flatMap((outcome) => (outcome.ok ? [] : [outcome.error]))
       if (errors.length > 0) throw new TransactionError(distinct(errors))
     },
   )

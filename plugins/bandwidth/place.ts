@@ -43,7 +43,7 @@ export interface Looked {
 /** The value, or `otherwise` where there is no such thing. @throws NetlinkError any other */
 const orNone = <T>(outcome: Outcome<T>, otherwise: T, ...codesOfNone: readonly string[]): T => {
   if (outcome.ok) return outcome.value
-  if (codesOfNone.includes(outcome.error.code)) return otherwise
+  if (codesOfNone.includes(outcome.code)) return otherwise
   throw outcome.error
 }
 

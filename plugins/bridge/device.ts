@@ -41,7 +41,7 @@ const explained = (error: unknown, conf: BridgeConf): unknown =>
     : error
 
 /** What an existing bridge lacks of what the configuration needs. */
-const repairs = (attachment: BridgeAttachment, found: Bridge, pinned: boolean): Step[] => {
+const repairs = (attachment: BridgeAttachment, found: Bridge): Step[] => {
   const { conf, host } = attachment
   const { index, name } = found
   const takeBack = (what: string, request: () => Promise<void>): NonNullable<Step['undo']> => [
@@ -57,10 +57,6 @@ const repairs = (attachment: BridgeAttachment, found: Bridge, pinned: boolean): 
     ...(wantsFiltering(conf) && !found.data?.vlanFiltering
       ? [{ request: filter(true), undo: takeBack('no VLAN filtering', () => host.run(filter(false))) }]
       : []),
-    // One that nobody gave a MAC has its lowest port's: it would get the first container's now, and another one later.
-    ...(pinned || found.carrier
-      ? []
-      : [{ request: set({ address: found.address === NO_MAC ? randomMac() : found.address }) }]),
     ...(conf.promiscMode && !found.flags.promisc
       ? [
           {
@@ -88,9 +84,12 @@ const complete = async (attachment: BridgeAttachment, found: Bridge, made?: stri
   const giveBack = refuses ? null : refuseAdvertisements(hostNetns, log, found.name)
   if (giveBack)
     undo.push(`give ${found.name} its accept_ra back`, () => unlessShared(attachment, found.index, giveBack))
-  const steps = repairs(attachment, found, found.address === made)
-  if (steps.length === 0) return found
-  await apply(host, undo, steps)
+  // One that nobody gave a MAC has its lowest port's: it would get the first container's now, and another one later.
+  const pinned = found.address === made || found.carrier
+  const address = found.address === NO_MAC ? randomMac() : found.address
+  const steps = repairs(attachment, found)
+  await apply(host, undo, [...(pinned ? [] : [{ request: link.set(found.index, { address }) }]), ...steps])
+  if (steps.length === 0 && (pinned || address === found.address)) return found
   return expectBridge(await host.run(link.get(found.index)))
 }
 

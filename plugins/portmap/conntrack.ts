@@ -75,5 +75,5 @@ export const flushUdp = async (
     ({ original: { destination } }) => isLoopback(destination) || local.has(destination),
   )
   for (const outcome of await connection.batch(stale.map(conntrack.remove)))
-    if (!outcome.ok && outcome.error.code !== 'ENOENT') throw outcome.error
+    if (!outcome.ok && outcome.code !== 'ENOENT') throw outcome.error
 }

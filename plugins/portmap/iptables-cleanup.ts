@@ -9,7 +9,15 @@ import type { AttachmentId } from '../../cni/types.ts'
 import { isErrno, nftables, parseIp } from '../../netlink/index.ts'
 import { hasLegacyTable, IptablesTable, listLegacyTable, programs, type Version } from '../shared/iptables.ts'
 import { rewrite } from './iptables.ts'
-import { families, type IptablesHost, type Lead, listRules, present, type Which } from './iptables-kernel.ts'
+import {
+  families,
+  type IptablesHost,
+  type Lead,
+  listRules,
+  present,
+  presentIn,
+  type Which,
+} from './iptables-kernel.ts'
 import {
   DNAT_CHAIN,
   dnatChain,
@@ -79,10 +87,9 @@ const deleteLegacy = async (
 const deleteFrom = async (
   host: IptablesHost,
   which: Which,
-  leads: readonly Lead[],
+  there: readonly Lead[],
   siblings: () => Promise<ReadonlySet<string>>,
 ): Promise<void> => {
-  const there = await present(host, which, leads)
   if (there.length === 0) return
   const others = await siblings()
   if (!(await mayLeadTo(host, which, there, others))) return deleteChains(host, which, there)
@@ -112,8 +119,9 @@ export const deleteIptables = async (attachment: Attachment<unknown>): Promise<v
     asked ??= siblingAddressesIfAny(attachment)
     return asked
   }
-  for (const which of families) {
-    await deleteFrom(attachment, which, leads, siblings)
+  const there = await presentIn(attachment, families, leads)
+  for (const [i, which] of families.entries()) {
+    await deleteFrom(attachment, which, there[i]!, siblings)
     if (hasLegacyTable(attachment.hostNetns, which.version, 'nat'))
       await deleteLegacy(attachment, which.version, leads, await siblings())
   }

@@ -18,8 +18,7 @@ export const families = [
 export type Which = (typeof families)[number]
 
 /** A kernel without nf_tables has nothing of ours in it, and a nat table that nobody made has no rules. */
-const hasNone = (error: unknown): boolean =>
-  isErrno(error, 'EOPNOTSUPP', 'EPROTONOSUPPORT', 'EINVAL', 'ENOENT')
+const codesOfNone = ['EOPNOTSUPP', 'EPROTONOSUPPORT', 'EINVAL', 'ENOENT']
 
 /** The rules of a chain of the nat table; none where there is none. @throws NetlinkError */
 export const listRules = async (
@@ -30,22 +29,33 @@ export const listRules = async (
   try {
     return (await nftablesOf(host)?.run(nftables.listRules({ family, table: 'nat', chain }))) ?? []
   } catch (error) {
-    if (hasNone(error)) return []
+    if (isErrno(error, ...codesOfNone)) return []
     throw error
   }
 }
 
-/** Which of the containers' chains there are. @throws NetlinkError */
-export const present = async (host: IptablesHost, which: Which, leads: readonly Lead[]): Promise<Lead[]> => {
-  const { family } = which
-  const requests = leads.map(([, chain]) => nftables.getChain({ family, table: 'nat', chain }))
+/** Which of the containers' chains there are in each of the families: one question. @throws NetlinkError */
+export const presentIn = async (
+  host: IptablesHost,
+  whiches: readonly Which[],
+  leads: readonly Lead[],
+): Promise<Lead[][]> => {
+  const requests = whiches.flatMap(({ family }) =>
+    leads.map(([, chain]) => nftables.getChain({ family, table: 'nat', chain })),
+  )
   const outcomes = (await nftablesOf(host)?.batch(requests)) ?? []
-  return outcomes.flatMap((outcome, i) => {
-    if (outcome.ok) return [leads[i]!]
-    if (hasNone(outcome.error)) return []
-    throw outcome.error
-  })
+  return whiches.map((_, n) =>
+    leads.filter((_lead, i) => {
+      const outcome = outcomes[n * leads.length + i]
+      if (outcome && !outcome.ok && !codesOfNone.includes(outcome.code)) throw outcome.error
+      return outcome?.ok === true
+    }),
+  )
 }
+
+/** The same of one family. @throws NetlinkError */
+export const present = async (host: IptablesHost, which: Which, leads: readonly Lead[]): Promise<Lead[]> =>
+  (await presentIn(host, [which], leads))[0]!
 
 /** The family of a version. */
 export const familyOf = (version: Version): Which => families[version === 4 ? 0 : 1]

@@ -1,5 +1,5 @@
 /** What the iptables backend's chains and comments are called: as in the Go plugin and in tools that read its rules. */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 /** Leads to the containers' chains, by port. Entered for what is addressed to the host itself. */
 export const DNAT_CHAIN = 'CNI-HOSTPORT-DNAT'
@@ -13,11 +13,7 @@ export const OLD_SNAT_CHAIN = 'CNI-HOSTPORT-SNAT'
 const MAX_CHAIN = 28
 
 const chainOf = (prefix: string, network: string, containerId: string): string =>
-  prefix +
-  createHash('sha512')
-    .update(network + containerId)
-    .digest('hex')
-    .slice(0, MAX_CHAIN - prefix.length)
+  prefix + hash('sha512', network + containerId, 'hex').slice(0, MAX_CHAIN - prefix.length)
 
 /** The chain of a container in a network. The interface is not part of it: two attachments share one. */
 export const dnatChain = (network: string, containerId: string): string =>

@@ -4,14 +4,25 @@
  */
 import type { Attachment } from '../../cni/plugin.ts'
 import { isErrno, type Link, link, route } from '../../netlink/index.ts'
+import { isLinkName } from '../shared/identity.ts'
 import { giveBack, preferSysctls } from '../shared/sysctl.ts'
 
-/** The interface by which the host reaches an address; null where there is none. */
-const towards = async ({ host }: Attachment<unknown>, ip: string): Promise<Link | null> => {
+/**
+ * The interface by which the host reaches an address; null where there is none. It is asked for together with the one
+ * that is to be expected: the first of the host's in the result.
+ */
+const towards = async ({ host, prevResult }: Attachment<unknown>, ip: string): Promise<Link | null> => {
+  const expected = prevResult?.interfaces?.find(({ name, sandbox }) => !sandbox && isLinkName(name))?.name
   try {
-    const { index, nexthops } = await host.run(route.get(ip))
+    const [way, there] = await host.batch([
+      route.get(ip),
+      ...(expected === undefined ? [] : [link.get(expected)]),
+    ] as const)
+    if (!way.ok) throw way.error
+    const { index, nexthops } = way.value
     const found = index ?? nexthops[0]?.index
-    return found === undefined ? null : await host.run(link.get(found))
+    if (found === undefined) return null
+    return there?.ok && there.value.index === found ? there.value : await host.run(link.get(found))
   } catch (error) {
     if (isErrno(error, 'ENETUNREACH', 'EHOSTUNREACH', 'EACCES', 'EINVAL', 'ENODEV')) return null
     throw error

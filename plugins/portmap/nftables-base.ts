@@ -12,6 +12,7 @@ import {
   type Operation,
   type Part,
   type Rule,
+  sameListing,
   sameRule,
   truncateComment,
 } from '../../netlink/nftables/index.ts'
@@ -34,25 +35,41 @@ import {
   tableComment,
 } from './nftables-tables.ts'
 
-/** Rules of the table of one family, by their chains. */
-export type Listed = ReadonlyMap<string, readonly Rule[]>
+/** Rules of the table of one family, by their chains: sorted when first asked for. */
+export class Listed {
+  readonly rules: readonly Rule[]
+  #sorted: Map<string, Rule[]> | undefined
 
-/** Sorts the rules of a table. */
-export const listedOf = (rules: readonly Rule[]): Listed => {
-  const listed = new Map<string, Rule[]>()
-  for (const rule of rules) {
-    const { chain } = rule
-    const others = listed.get(chain)
-    if (others) others.push(rule)
-    else listed.set(chain, [rule])
+  constructor(rules: readonly Rule[]) {
+    this.rules = rules
   }
-  return listed
+
+  #byChain(): ReadonlyMap<string, readonly Rule[]> {
+    if (this.#sorted) return this.#sorted
+    const sorted = new Map<string, Rule[]>()
+    for (const rule of this.rules) {
+      const { chain } = rule
+      const others = sorted.get(chain)
+      if (others) others.push(rule)
+      else sorted.set(chain, [rule])
+    }
+    this.#sorted = sorted
+    return sorted
+  }
+
+  get(chain: string): readonly Rule[] | undefined {
+    return this.#byChain().get(chain)
+  }
+  /** The chains that have rules. */
+  chains(): Iterable<string> {
+    return this.#byChain().keys()
+  }
 }
 
 /** The groups that the table has chains for; the first is that of networks without conditions. */
 export const groupsIn = (listed: Listed): readonly string[] => [
   '',
-  ...[...listed.keys()].flatMap((chain) => groupOf(chain) ?? []),
+  ...[...listed.chains()].flatMap((chain) => groupOf(chain) ?? []),
 ]
 
 /** What an attachment needs of the table, besides its elements. */
@@ -166,12 +183,26 @@ const completeGroup = (host: HostTable, listed: Listed, conditions: Conditions):
   ]
 }
 
+/** Listings that nothing was missing of, by what was needed: the table changes only when somebody needs more of it. */
+const whole = new Map<string, readonly Rule[]>()
+const MOST = 64
+
 /** What is missing of the table, or wrong. */
-export const complete = (host: HostTable, listed: Listed, { conditions, prefixes }: Needs): Operation[] => [
-  ...completeBase(host, listed),
-  ...completeGroup(host, listed, conditions),
-  ...prefixes.flatMap((prefix) => completeSnat(host, listed, prefix)),
-]
+export const complete = (host: HostTable, listed: Listed, { conditions, prefixes }: Needs): Operation[] => {
+  const key = [host.family, conditions.group, ...prefixes].join(' ')
+  const before = whole.get(key)
+  if (before && sameListing(before, listed.rules)) return []
+  const operations = [
+    ...completeBase(host, listed),
+    ...completeGroup(host, listed, conditions),
+    ...prefixes.flatMap((prefix) => completeSnat(host, listed, prefix)),
+  ]
+  if (operations.length === 0) {
+    if (whole.size === MOST) whole.clear()
+    whole.set(key, listed.rules)
+  }
+  return operations
+}
 
 /** The same in words. */
 export const missingOf = (

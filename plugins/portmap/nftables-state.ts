@@ -10,7 +10,7 @@ import {
   type SetRef,
 } from '../../netlink/nftables/index.ts'
 import type { Request } from '../../netlink/request.ts'
-import { groupsIn, type Listed, listedOf } from './nftables-base.ts'
+import { groupsIn, Listed } from './nftables-base.ts'
 import { listSet, markOf, type Placed, placesOf } from './nftables-elements.ts'
 import { type HostTable, hostTables, table } from './nftables-tables.ts'
 
@@ -22,7 +22,7 @@ export const ask = async <T>(
   const outcomes = requests.length === 0 ? [] : await connection.batch(requests)
   return outcomes.map((outcome) => {
     if (outcome.ok) return outcome.value
-    if (outcome.error.code === 'ENOENT') return undefined
+    if (outcome.code === 'ENOENT') return undefined
     throw outcome.error
   })
 }
@@ -78,7 +78,7 @@ export interface OwnList {
 
 /** An attachment in the kernel. */
 export interface Current {
-  /** Our rules, by family. */
+  /** Our rules, by family: of those that were asked for. */
   readonly listed: ReadonlyMap<HostTable, Listed>
   /** Its lists; one a table at most. */
   readonly lists: readonly OwnList[]
@@ -88,12 +88,17 @@ export interface Current {
   readonly asked: readonly (RawElement | undefined)[]
 }
 
-/** The rules of both tables. */
-export const readRules = async (connection: Connection): Promise<Current['listed']> => {
+const rulesOf = async (connection: Connection, { family }: HostTable): Promise<Listed> =>
+  new Listed(await connection.run(listRules({ family, table })))
+
+/** The rules of the tables, both unless told otherwise. */
+export const readRules = async (
+  connection: Connection,
+  hosts: readonly HostTable[] = hostTables,
+): Promise<Map<HostTable, Listed>> => {
   const listed = new Map<HostTable, Listed>()
   // The kernel ends a list of rules with the first table of a name, so that each family is asked for.
-  for (const host of hostTables)
-    listed.set(host, listedOf(await connection.run(listRules({ family: host.family, table }))))
+  for (const host of hosts) listed.set(host, await rulesOf(connection, host))
   return listed
 }
 
@@ -119,19 +124,23 @@ const readLists = async (
 
 /**
  * Reads what there is of an attachment: two exchanges where it has nothing yet, whatever others have.
- * @param places asked for besides
+ * @param places asked for besides; where there are any, only the tables that they or the attachment's lists are in are
+ * listed
  */
 export const readCurrent = async (
   connection: Connection,
   mark: string,
   places: readonly Placed[],
 ): Promise<Current> => {
-  const listed = await readRules(connection)
+  const needed = places.length === 0 ? hostTables : new Set(places.map(({ host }) => host))
+  const listed = await readRules(connection, [...needed])
   const { sets, asked } = await readLists(connection, mark, places)
   const lists: OwnList[] = []
   for (const [i, host] of hostTables.entries()) {
     const set = sets[i]
-    if (set) lists.push({ host, set, elements: await elementsOf(connection, set) })
+    if (!set) continue
+    lists.push({ host, set, elements: await elementsOf(connection, set) })
+    if (!listed.has(host)) listed.set(host, await rulesOf(connection, host))
   }
   const named = lists.flatMap(({ host, elements }) => placesOf(host, elements, groupsIn(listed.get(host)!)))
   const found = await elementsAt(connection, named)

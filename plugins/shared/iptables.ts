@@ -2,7 +2,6 @@
  * Running `iptables` and `ip6tables`: without a shell, each word an argument, waiting for the lock of the old xtables.
  * Only for what is asked for or can't be done otherwise: nf_tables is spoken to over netlink.
  */
-import { readSync } from 'node:fs'
 import type { Exec } from '../../cni/exec.ts'
 import type { Logger } from '../../cni/plugin.ts'
 import { isErrno, type Netns } from '../../netlink/index.ts'
@@ -156,13 +155,7 @@ const names = { 4: 'ip_tables_names', 6: 'ip6_tables_names' } as const
  */
 export const hasLegacyTable = (netns: Netns, version: Version, table: string): boolean => {
   try {
-    const file = netns.open({ path: `/proc/thread-self/net/${names[version]}`, flags: 0 })
-    try {
-      const buffer = Buffer.alloc(4096)
-      return buffer.toString('latin1', 0, readSync(file.fd, buffer)).split('\n').includes(table)
-    } finally {
-      file.close()
-    }
+    return netns.readProcNet(names[version]).split('\n').includes(table)
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return false
     throw error

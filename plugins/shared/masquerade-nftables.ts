@@ -14,7 +14,7 @@
  *       }
  *     }
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Connection } from '../../netlink/connection.ts'
 import { formatCidr, formatIp, network as networkOf, parseCidr } from '../../netlink/ip.ts'
 import {
@@ -67,11 +67,11 @@ const baseRules: readonly (readonly Part[])[] = [
   [goto(checks.chain)],
 ]
 
-const hash = (text: string): string => createHash('sha512').update(text).digest('hex').slice(0, 16)
+const short = (text: string): string => hash('sha512', text, 'hex').slice(0, 16)
 
 /** What the comments of an attachment's rules begin with. */
 const ownerHash = ({ network, ifName, containerId }: MasqueradeOwner): string =>
-  `${hash(network)}-${hash(`${ifName}:${containerId}`)}`
+  `${short(network)}-${short(`${ifName}:${containerId}`)}`
 
 /** The comment of an attachment's rules: a hash to find them by, and words for people, cut where nft would refuse. */
 export const masqueradeComment = (owner: MasqueradeOwner): string => {
@@ -113,9 +113,12 @@ const base = (): Operation[] => [
   ...baseRules.map((rule) => addRule({ ...postrouting, rule })),
 ]
 
-/** Rules whose comment begins with `prefix`. */
+/** Whether a rule is one that masquerades, and its comment begins with `prefix`. */
+const isOwned = ({ chain, comment }: Rule, prefix: string): boolean =>
+  comment?.startsWith(prefix) === true && chain === checks.chain
+
 const owned = async (connection: Connection, prefix: string): Promise<Rule[]> =>
-  (await connection.run(listRules(checks))).filter(({ comment }) => comment?.startsWith(prefix))
+  (await connection.run(listRules(checks))).filter((rule) => isOwned(rule, prefix))
 
 /** The same where it is all about removing: without nf_tables there is nothing to remove. */
 const ownedIfAny = (connection: Connection, prefix: string): Promise<Rule[]> =>
@@ -136,10 +139,11 @@ export const addMasquerade = async (connection: Connection, options: Masquerade)
   const comment = masqueradeComment(options)
   const prefix = ownerHash(options)
   await update(connection, async () => {
-    const complete = isComplete(await connection.run(listRules(postrouting)))
+    const rules = await connection.run(listRules(table))
+    const complete = isComplete(rules.filter(({ chain }) => chain === postrouting.chain))
     const kept = new Set<readonly Part[]>()
     const stale: Rule[] = []
-    for (const rule of await owned(connection, prefix)) {
+    for (const rule of rules.filter((listed) => isOwned(listed, prefix))) {
       const same =
         rule.comment === comment && wanted.find((parts) => !kept.has(parts) && sameRule(rule, parts))
       if (same) kept.add(same)
@@ -173,7 +177,7 @@ export const gcMasquerade = async (
   valid: readonly Omit<MasqueradeOwner, 'network'>[],
 ): Promise<void> => {
   const hashes = new Set(valid.map((owner) => ownerHash({ ...owner, network })))
-  const prefix = `${hash(network)}-`
+  const prefix = `${short(network)}-`
   await update(connection, async () =>
     (await ownedIfAny(connection, prefix))
       .filter(({ comment }) => !hashes.has(comment!.slice(0, prefix.length + 16)))

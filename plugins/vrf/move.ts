@@ -78,8 +78,6 @@ export const giveBack =
     const steps = [{ request: link.set(index, { master: null }) }, ...restore(held)]
     const outcomes = await container.batch(steps.map(({ request }) => request))
     // With the interface all of it has gone.
-    const failed = outcomes.find(
-      (outcome) => !outcome.ok && !['EEXIST', 'ENODEV'].includes(outcome.error.code),
-    )
+    const failed = outcomes.find((outcome) => !outcome.ok && !['EEXIST', 'ENODEV'].includes(outcome.code))
     if (failed && !failed.ok) throw failed.error
   }

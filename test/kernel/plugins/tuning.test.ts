@@ -346,7 +346,7 @@ describe('a MAC', () => {
       const others = requests.filter((_, i) => i !== own)
       const outcomes: Outcome<unknown>[] = others.length > 0 ? [...(await batch.call(this, others))] : []
       const error = new NetlinkError({ op: requests[own]!.op, errno: 16 })
-      return outcomes.toSpliced(own, 0, { ok: false, error })
+      return outcomes.toSpliced(own, 0, { ok: false, code: error.code, error })
     } as typeof batch)
     onTestFinished(() => spy.mockRestore())
     const it = await tuned()

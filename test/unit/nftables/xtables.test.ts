@@ -36,7 +36,15 @@ const rules: readonly (readonly [keyof typeof captured, XtablesFamily, XtablesRu
 ]
 
 const listed = (family: 'ip' | 'ip6' | 'inet', expressions: readonly Expression[], comment?: string) => ({
-  ...{ family, table: 'filter', chain: 'X', handle: 1n, tag: undefined, raw: new Uint8Array() },
+  ...{
+    family,
+    table: 'filter',
+    chain: 'X',
+    handle: 1n,
+    tag: undefined,
+    raw: new Uint8Array(),
+    told: new Uint8Array(),
+  },
   ...{ expressions, comment },
 })
 
