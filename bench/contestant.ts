@@ -71,11 +71,16 @@ export const executing = (launcher: Launcher, { binDir, conf, name }: Executable
   }
 }
 
-/** Everybody in each round; who begins changes. */
+/**
+ * Everybody in each round; who begins changes. Nobody comes right after themselves: what a DEL of rules leaves the kernel
+ * to do in its own time is not waited for by the next ADD alone.
+ */
 export const rounds = async <T>(
   all: readonly T[],
   count: number,
   each: (one: T) => Promise<void>,
 ): Promise<void> => {
-  for (let i = 0; i < count; i++) for (const one of i % 2 ? all.toReversed() : all) await each(one)
+  const step = all.length > 2 ? 1 : 0
+  for (let i = 0; i < count; i++)
+    for (let j = 0; j < all.length; j++) await each(all[(i * step + j) % all.length]!)
 }

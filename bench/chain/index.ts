@@ -40,8 +40,21 @@ const timed = async (setting: Setting, racers: readonly Racer[]): Promise<Row[]>
   await rounds(racers, setting.quick ? 5 : 40, async ({ who, contestant }) => {
     for (const verb of verbs) samples.add(`${verb} ${who}`, await contestant.run(verb))
   })
+  for (let i = 0; i < (setting.quick ? 2 : 10); i++)
+    for (const { who, contestant } of racers) {
+      for (const verb of verbs) await contestant.run(verb)
+      samples.add(`at once ${who}`, await contestant.run('ADD'))
+      await contestant.run('DEL')
+    }
   const theirs = (verb: string) => samples.of(`${verb} peer`)
-  return verbs.flatMap((verb): Row[] => [
+  const atOnce: Row = {
+    group: 'chain',
+    case: `ADD right after a DEL of ${CHAIN}, in process`,
+    ours: samples.of('at once call'),
+    peer: PEER,
+    theirs: theirs('at once'),
+  }
+  const each = verbs.flatMap((verb): Row[] => [
     {
       group: 'chain',
       case: `${verb} ${CHAIN}, in process`,
@@ -58,6 +71,7 @@ const timed = async (setting: Setting, racers: readonly Racer[]): Promise<Row[]>
       theirs: theirs(verb),
     },
   ])
+  return [...each, atOnce]
 }
 
 /** Not timed: a traced program is slow. */
