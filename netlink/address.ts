@@ -228,6 +228,27 @@ const remove = (which: AddressRef): Request<void> => {
 
 export { remove as delete }
 
+/**
+ * What makes an address that was listed once more, with changes or without: `address.add(address.restate(found))`. The
+ * flags are those that somebody sets; an address that the kernel was still probing is probed again.
+ */
+export const restate = (found: Address): AddressOptions => {
+  const { nodad, noprefixroute, managetempaddr, mcautojoin, homeaddress } = found.flags
+  return {
+    index: found.index,
+    address: found.address,
+    peer: found.peer,
+    label: found.label,
+    broadcast: found.broadcast,
+    scope: found.scope,
+    metric: found.metric,
+    protocol: found.protocol,
+    validLifetime: found.validLifetime,
+    preferredLifetime: found.preferredLifetime,
+    flags: { nodad, noprefixroute, managetempaddr, mcautojoin, homeaddress },
+  }
+}
+
 /** Which addresses {@link list} gives. */
 export interface AddressFilter {
   /** Of this link. */

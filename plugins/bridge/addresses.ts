@@ -24,29 +24,11 @@ const tolerant = async (request: Promise<void>, ...accepted: string[]): Promise<
   }
 }
 
-const finite = (seconds: number): number | undefined => (Number.isFinite(seconds) ? seconds : undefined)
-
 /** The request that gives an address back as it was. */
-const restore = (was: Address) =>
-  address.add({
-    index: was.index,
-    address: was.address,
-    peer: was.peer,
-    label: was.label,
-    broadcast: was.broadcast,
-    scope: was.scope,
-    metric: was.metric,
-    protocol: was.protocol,
-    validLifetime: finite(was.validLifetime),
-    preferredLifetime: finite(was.preferredLifetime),
-    flags: {
-      nodad: was.family === 6 || was.flags.nodad,
-      homeaddress: was.flags.homeaddress,
-      managetempaddr: was.flags.managetempaddr,
-      mcautojoin: was.flags.mcautojoin,
-      noprefixroute: was.flags.noprefixroute,
-    },
-  })
+const restore = (was: Address) => {
+  const options = address.restate(was)
+  return address.add({ ...options, flags: { ...options.flags, nodad: was.family === 6 || was.flags.nodad } })
+}
 
 /**
  * Gives a bridge (or its VLAN interface) the gateways' addresses.

@@ -1,15 +1,6 @@
 /** What a device loses when it leaves the host's namespace, for an ADD that fails. */
 import type { Attachment } from '../../cni/plugin.ts'
-import {
-  type Address,
-  address,
-  isErrno,
-  type Link,
-  link,
-  type Request,
-  type Route,
-  route,
-} from '../../netlink/index.ts'
+import { type Address, address, isErrno, type Link, link, type Route, route } from '../../netlink/index.ts'
 
 export interface Belongings {
   readonly master: number | undefined
@@ -29,39 +20,15 @@ export const belongingsOf = async (
   return {
     master,
     addresses: addresses.filter(({ flags, scope }) => flags.permanent && scope !== 'link'),
-    routes: routes.filter(({ protocol, nexthops }) => protocol !== 'kernel' && nexthops.length === 0),
+    routes: routes.filter(
+      (one) =>
+        one.protocol !== 'kernel' &&
+        one.nexthops.length === 0 &&
+        one.nexthopId === undefined &&
+        route.isRestatable(one),
+    ),
   }
 }
-
-const addressRequest = (index: number, own: Address): Request<void> =>
-  address.add({
-    index,
-    address: own.peer === undefined ? `${own.ip}/${own.prefixLength}` : own.address,
-    peer: own.peer,
-    label: own.label,
-    broadcast: own.broadcast,
-    scope: own.scope,
-    metric: own.metric,
-    flags: { nodad: own.flags.nodad, noprefixroute: own.flags.noprefixroute },
-  })
-
-const routeRequest = (index: number, own: Route): Request<void> =>
-  route.add({
-    dst: own.dst,
-    family: own.family,
-    gateway: own.gateway,
-    index,
-    preferredSource: own.preferredSource,
-    priority: own.priority,
-    table: own.table,
-    scope: own.scope,
-    protocol: own.protocol,
-    type: own.type,
-    metrics: own.metrics,
-    src: own.src,
-    tos: own.tos,
-    mode: 'append',
-  })
 
 /** Gives them back. @throws NetlinkError the first that was refused, after all were tried */
 export const giveBack = async (
@@ -71,8 +38,9 @@ export const giveBack = async (
 ): Promise<void> => {
   const requests = [
     ...(had.master === undefined ? [] : [link.set(index, { master: had.master })]),
-    ...had.addresses.map((own) => addressRequest(index, own)),
-    ...had.routes.map((own) => routeRequest(index, own)),
+    ...had.addresses.map((own) => address.add({ ...address.restate(own), index })),
+    // A device that comes back may have another number.
+    ...had.routes.map((own) => route.append({ ...route.restate(own), index })),
   ]
   if (requests.length === 0) return
   const outcomes = await host.batch(requests)

@@ -12,34 +12,10 @@ import {
 } from '../../netlink/index.ts'
 
 /** An address that the kernel takes away with the link going down. It has been probed already. */
-const addressAgain = (index: number, own: Address): Request<void> =>
-  address.add({
-    index,
-    address: own.peer === undefined ? `${own.ip}/${own.prefixLength}` : own.address,
-    peer: own.peer,
-    scope: own.scope,
-    metric: own.metric,
-    flags: { nodad: true, noprefixroute: own.flags.noprefixroute },
-  })
-
-const routeAgain = (index: number, own: Route): Request<void> =>
-  route.add({
-    dst: own.dst,
-    family: own.family,
-    gateway: own.gateway,
-    index,
-    preferredSource: own.preferredSource,
-    priority: own.priority,
-    table: own.table,
-    scope: own.scope,
-    protocol: own.protocol,
-    type: own.type,
-    metrics: own.metrics,
-    src: own.src,
-    tos: own.tos,
-    flags: { onlink: own.flags.onlink },
-    mode: 'append',
-  })
+const addressAgain = (own: Address): Request<void> => {
+  const options = address.restate(own)
+  return address.add({ ...options, flags: { ...options.flags, nodad: true } })
+}
 
 /** Direct routes go first: gateways are reached over them. */
 const byGateway = (a: Route, b: Route): number =>
@@ -59,13 +35,12 @@ export const changeMacWhileDown = async (container: Connection, found: Link, mac
     container.run(route.list({ index })),
   ])
   const lost = [
-    ...addresses
-      .filter(({ flags, scope }) => flags.permanent && scope !== 'link')
-      .map((own) => addressAgain(index, own)),
+    ...addresses.filter(({ flags, scope }) => flags.permanent && scope !== 'link').map(addressAgain),
     ...routes
       .filter(({ protocol, nexthops }) => protocol !== 'kernel' && protocol !== 'ra' && nexthops.length === 0)
+      .filter(route.isRestatable)
       .sort(byGateway)
-      .map((own) => routeAgain(index, own)),
+      .map((own) => route.append(route.restate(own))),
   ]
   const outcomes = await container.batch([
     link.set(name, { up: false }),

@@ -42,15 +42,10 @@ export const hold = async ({ container }: VrfAttachment, { index }: Link): Promi
 
 /** An address that was found to be nobody else's a moment ago is not asked for again. */
 const addressStep = (held: Address): Step => {
-  const { nodad, tentative, noprefixroute, managetempaddr, mcautojoin } = held.flags
+  const { nodad, tentative } = held.flags
+  const options = address.restate(held)
   return {
-    request: address.add({
-      ...{ index: held.index, address: held.address, peer: held.peer },
-      flags: { nodad: nodad || !tentative, noprefixroute, managetempaddr, mcautojoin },
-      validLifetime: held.validLifetime,
-      preferredLifetime: held.preferredLifetime,
-      ...{ scope: held.scope, metric: held.metric, protocol: held.protocol },
-    }),
+    request: address.add({ ...options, flags: { ...options.flags, nodad: nodad || !tentative } }),
     tolerate: ['EEXIST'],
   }
 }
