@@ -187,6 +187,13 @@ const load = (): Binding => {
   )
 }
 
+let loader = load
 let loaded: Binding | undefined
 /** The addon, loaded at first use. */
-export const binding = (): Binding => (loaded ??= load())
+export const binding = (): Binding => (loaded ??= loader())
+
+/** Gives a program a way of its own to load the addon: a single executable has no file beside it. Called before the
+ * first use. */
+export const loadBindingBy = (other: () => Binding): void => {
+  loader = other
+}
