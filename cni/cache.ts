@@ -2,13 +2,14 @@
  * What libcni keeps of each attachment, in libcni's files, so that either may finish what the other began:
  * `<cacheDir>/results/<network>-<containerId>-<ifName>`.
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { isErrno } from '../netlink/error.ts'
 import { isObject } from './fold.ts'
 import { printJson, sortKeys } from './json.ts'
 import { parseOwnResult } from './result.ts'
 import type { AttachmentId, JsonObject, Result } from './types.ts'
+import { writeWhole } from './whole-file.ts'
 
 /** Where libcni keeps its cache unless told otherwise. */
 export const defaultCacheDir = '/var/lib/cni'
@@ -73,24 +74,14 @@ export const printCacheEntry = (entry: CacheEntry): string => {
 
 /** Keeps an attachment; the file is never seen half written. @throws Error where it can't be written */
 export const writeCache = (cacheDir: string, entry: CacheEntry): void => {
-  const draft = draftOf(cacheDir, entry)
   const text = printCacheEntry(entry)
-  const write = (): void => {
-    writeFileSync(draft, text, { mode: 0o600, flag: 'wx' })
-    renameSync(draft, fileOf(cacheDir, entry))
-  }
+  const write = (): void => writeWhole(fileOf(cacheDir, entry), draftOf(cacheDir, entry), text)
   try {
-    try {
-      write()
-    } catch (error) {
-      if (!isErrno(error, 'ENOENT', 'EEXIST')) throw error
-      rmSync(draft, { force: true })
-      mkdirSync(join(cacheDir, 'results'), { recursive: true, mode: 0o700 })
-      write()
-    }
+    write()
   } catch (error) {
-    rmSync(draft, { force: true })
-    throw error
+    if (!isErrno(error, 'ENOENT')) throw error
+    mkdirSync(join(cacheDir, 'results'), { recursive: true, mode: 0o700 })
+    write()
   }
 }
 

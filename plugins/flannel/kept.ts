@@ -6,21 +6,12 @@
  *
  * Neither part of a name holds a colon or begins with a dot.
  */
-import {
-  accessSync,
-  constants,
-  existsSync,
-  readdirSync,
-  renameSync,
-  rmdirSync,
-  rmSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { accessSync, constants, existsSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { isObject, lookup } from '../../cni/fold.ts'
 import { printJson } from '../../cni/json.ts'
 import type { AttachmentId, JsonObject } from '../../cni/types.ts'
+import { writeWhole } from '../../cni/whole-file.ts'
 import { hasCode, ioError, isGone, makeDirectory, readText } from '../../ipam/files.ts'
 
 /** A kept configuration. Its `type` is a text. */
@@ -105,13 +96,9 @@ export class KeptConfs {
 
   /** Appears complete, or not at all. */
   #write(path: string, text: string, id: AttachmentId): void {
-    const draft = this.#draft(id)
     try {
-      rmSync(draft, { force: true })
-      writeFileSync(draft, text, { mode: 0o600, flag: 'wx' })
-      renameSync(draft, path)
+      writeWhole(path, this.#draft(id), text)
     } catch (error) {
-      rmSync(draft, { force: true })
       throw ioError(error)
     }
   }

@@ -4,10 +4,11 @@
  * to do.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import * as z from 'zod/mini'
 import type { AttachmentId } from '../../cni/types.ts'
+import { writeWhole } from '../../cni/whole-file.ts'
 import { isErrno, isLinkName, type Link } from '../../netlink/index.ts'
 
 const note = z.object({
@@ -94,10 +95,8 @@ export class Notes {
     const path = this.#path(one.network, one)
     try {
       makeFolder(this.#folder)
-      writeFileSync(`${path}.new`, JSON.stringify(one), { mode: 0o600 })
-      renameSync(`${path}.new`, path)
+      writeWhole(path, `${path}.new`, JSON.stringify(one))
     } catch (error) {
-      rmSync(`${path}.new`, { force: true })
       throw failed(`note what ${one.device.name} is like`, error)
     }
   }

@@ -9,15 +9,14 @@ import {
   openSync,
   readdirSync,
   readFileSync,
-  renameSync,
   statSync,
   unlinkSync,
-  writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import * as z from 'zod/mini'
 import { parseConf } from '../../cni/schema.ts'
 import type { AttachmentId } from '../../cni/types.ts'
+import { writeWhole } from '../../cni/whole-file.ts'
 import { hasCode, ioError, isGone, makeDirectory } from '../../ipam/files.ts'
 import { parseMac } from '../../netlink/index.ts'
 import type { LinkSettings } from './link-settings.ts'
@@ -155,20 +154,11 @@ export class Backups {
   /** It appears complete, or not at all. @throws CniError code 5 */
   write(id: AttachmentId, backup: Backup): void {
     const path = this.path(id)
-    const next = `${path}.new`
     const text = print(backup)
     try {
       makeDirectory(this.#folder, 0o700)
-      // Somebody may have put anything there, links included.
-      this.#remove(next)
-      writeFileSync(next, text, { mode: 0o600, flag: 'wx' })
-      renameSync(next, path)
+      writeWhole(path, `${path}.new`, text)
     } catch (error) {
-      try {
-        this.#remove(next)
-      } catch {
-        // Why it could not be written matters more. GC removes what is left.
-      }
       throw ioError(error, path, 'nothing is changed before its original value is kept')
     }
   }
