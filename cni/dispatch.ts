@@ -25,6 +25,8 @@ export interface Invocation {
   readonly ifName?: string | undefined
   /** The container's namespace, e.g. `/run/netns/blue`. DEL does without. */
   readonly netnsPath?: string | undefined
+  /** What is at `netnsPath`, where it has been opened already; see {@link Target.netns}. */
+  readonly netns?: Target['netns']
   /** CNI_ARGS: `K=V;K2=V2`. */
   readonly args?: string | undefined
   /** CNI_PATH: where plugins are found that are not in {@link Host.plugins}; directories between colons. */
@@ -100,7 +102,8 @@ export const targetOf = (invocation: Omit<Invocation, 'conf'>): Target => {
   }
   if ([netnsPath, args, path].some((text) => text.includes('\0')))
     throw new CniError({ code: codes.invalidEnvironment, msg: 'CNI parameters must not contain zero bytes' })
-  return { containerId, ifName, netnsPath, args, path, netnsOverride: invocation.netnsOverride ?? false }
+  const { netns, netnsOverride = false } = invocation
+  return { containerId, ifName, netnsPath, netns, args, path, netnsOverride }
 }
 
 /**

@@ -5,7 +5,7 @@ import { CniError, codes } from './error.ts'
 import { isObject, lookup } from './fold.ts'
 import { printJson } from './json.ts'
 import type { AnyPlugin } from './plugin.ts'
-import type { Host } from './session.ts'
+import type { Host, Target } from './session.ts'
 import { allVersions, type JsonObject } from './types.ts'
 import { currentVersion } from './version.ts'
 
@@ -17,8 +17,17 @@ export interface Request {
   readonly stdin: () => string | Promise<string>
   /** Lets news of a wish to stop come in, before an ADD is declared a success. */
   readonly beforeSuccess?: (() => Promise<void>) | undefined
-  /** Writes standard output. Where it throws on ADD, the ADD is undone. */
+  /**
+   * Runs what a verb does, with the name of its network, when its turn is. Where it throws instead, that is the answer.
+   * Default: at once.
+   */
+  readonly turn?: ((work: () => Promise<void>, network: string) => Promise<void>) | undefined
+  /** Writes standard output. */
   readonly write: (text: string) => void | Promise<void>
+  /** Hands over the result of an ADD, which is undone where this throws. Default: `write`. */
+  readonly deliver?: ((text: string) => void | Promise<void>) | undefined
+  /** What is at CNI_NETNS, where it has been opened already; see {@link Target.netns}. */
+  readonly netns?: Target['netns']
   /** Printed to standard error when nothing was asked: `CNI bridge plugin v1.2.3`. */
   readonly about: string
   readonly host: Host
@@ -29,6 +38,8 @@ export interface Request {
 export interface Reply {
   /** Exit status: 0 or 1. */
   readonly status: number
+  /** Of the CNI error that was answered; 0: none. */
+  readonly code: number
   readonly stderr: string
 }
 
@@ -74,7 +85,7 @@ const known = (version: unknown): string =>
 
 /** Answers one execution of a plugin. Never throws for what came from outside. */
 export const serve = async (request: Request): Promise<Reply> => {
-  const { plugin, environment, write, about, host, signal } = request
+  const { plugin, environment, write, deliver = write, about, host, signal, netns } = request
   let conf: JsonObject = {}
   try {
     let parameters: ReturnType<typeof parseEnvironment>
@@ -84,6 +95,7 @@ export const serve = async (request: Request): Promise<Reply> => {
       if (environment.CNI_COMMAND || about === '') throw error
       return {
         status: 0,
+        code: 0,
         stderr: `${about}\nCNI protocol versions supported: ${plugin.versions.join(', ')}\n`,
       }
     }
@@ -91,35 +103,41 @@ export const serve = async (request: Request): Promise<Reply> => {
     if (command === 'VERSION') {
       const versions = { cniVersion: currentVersion, supportedVersions: plugin.versions }
       await write(`${printJson(versions, 0)}\n`)
-      return { status: 0, stderr: '' }
+      return { status: 0, code: 0, stderr: '' }
     }
     const stdin = await readStdin(request)
     conf = parseStdin(stdin)
-    networkOf(conf)
+    const network = networkOf(conf)
     const verb = toVerb(command)
     if (verb === 'VERSION') throw new Error('VERSION has been answered')
-    await dispatch(plugin, { ...parameters, verb, conf, stdin }, host, {
-      signal,
-      deliver: async (result) => {
-        await request.beforeSuccess?.()
-        signal?.throwIfAborted()
-        try {
-          await write(printJson(result))
-        } catch (error) {
-          const msg = `error writing the result to stdout: ${(error as Error).message}`
-          throw new CniError({ code: codes.io, msg, cause: error })
-        }
-      },
-    })
-    return { status: 0, stderr: '' }
+    const work = async (): Promise<void> => {
+      await dispatch(plugin, { ...parameters, verb, conf, stdin, netns }, host, {
+        signal,
+        deliver: async (result) => {
+          await request.beforeSuccess?.()
+          signal?.throwIfAborted()
+          try {
+            await deliver(printJson(result))
+          } catch (error) {
+            const msg = `error writing the result to stdout: ${(error as Error).message}`
+            throw new CniError({ code: codes.io, msg, cause: error })
+          }
+        },
+      })
+    }
+    await (request.turn?.(work, network) ?? work())
+    return { status: 0, code: 0, stderr: '' }
   } catch (error) {
-    const failure = errorJson(CniError.from(error), known(lookup(conf, 'cniVersion')))
+    const reason = CniError.from(error)
+    const { code } = reason
+    const failure = errorJson(reason, known(lookup(conf, 'cniVersion')))
     try {
       await write(printJson(failure))
-      return { status: 1, stderr: '' }
+      return { status: 1, code, stderr: '' }
     } catch (unwritable) {
       return {
         status: 1,
+        code,
         stderr: `Error writing error JSON to stdout: ${(unwritable as Error).message}\n${printJson(failure)}\n`,
       }
     }

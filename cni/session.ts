@@ -36,6 +36,11 @@ export interface Target {
   readonly ifName: string
   /** Empty where there is none. */
   readonly netnsPath: string
+  /**
+   * What is at `netnsPath`, where somebody else has opened it, whose view of the files may be another: the namespace,
+   * which the session closes; or the error that opening it gave. Default: it is opened.
+   */
+  readonly netns?: Netns | Error | undefined
   /** CNI_ARGS. */
   readonly args: string
   /** CNI_PATH. */
@@ -78,7 +83,7 @@ export class Session {
     this.log = host.log ?? silence
     this.clock = host.clock ?? systemClock
     this.hostNetns = host.hostNetns ?? ownNetns
-    const opened = openNetns(target.netnsPath)
+    const opened = openNetns(target)
     this.netns = opened instanceof Netns ? opened : null
     this.#whyGone = opened
     let exec: Exec | undefined
@@ -183,10 +188,11 @@ export class Session {
 const noNamespace = ['ENOENT', 'ENOTDIR', 'ESRCH', 'ENXIO'] as const
 
 /** A namespace, or why it is gone: nothing is there, or what a reboot left in its place. */
-const openNetns = (path: string): Netns | unknown => {
+const openNetns = ({ netnsPath: path, netns }: Target): Netns | unknown => {
   if (path === '') return null
   try {
-    return Netns.open(path)
+    if (netns instanceof Error) throw netns
+    return netns ?? Netns.open(path)
   } catch (error) {
     if (error instanceof NotANamespaceError || isErrno(error, ...noNamespace)) return error
     throw new CniError({

@@ -114,19 +114,22 @@ export class Netns {
    */
   static open(path: string): Netns {
     // O_NONBLOCK: a FIFO in the place of a namespace must not stop us here for ever.
-    const descriptor = binding().open(path, O_NONBLOCK, 0)
+    return Netns.adopt(binding().open(path, O_NONBLOCK, 0), path)
+  }
+
+  /**
+   * Takes over an open namespace descriptor, which is closed where it is none.
+   * @param name what to call it in an error
+   * @throws NotANamespaceError
+   */
+  static adopt(descriptor: Descriptor, name = `descriptor ${descriptor.fd}`): Netns {
     const { type } = statfsSync(`/proc/self/fd/${descriptor.fd}`)
     if (!namespaceFilesystems.includes(type)) {
       descriptor.close()
       throw new NotANamespaceError(
-        `${path} is not a network namespace (file system magic 0x${type.toString(16)})`,
+        `${name} is not a network namespace (file system magic 0x${type.toString(16)})`,
       )
     }
-    return new Netns(descriptor)
-  }
-
-  /** Takes over an open namespace descriptor. */
-  static adopt(descriptor: Descriptor): Netns {
     return new Netns(descriptor)
   }
 
