@@ -24,6 +24,10 @@ export const commands: Readonly<Record<string, Entry>> = {
     summary: 'make NAT, port mappings and firewall rules again that somebody has flushed',
     load: async () => (await import('./reconcile.ts')).reconcile as Command,
   },
+  doctor: {
+    summary: 'look for what would keep an attachment from being made',
+    load: async () => (await import('./doctor/index.ts')).doctor as Command,
+  },
   schema: {
     summary: "print the JSON Schema of a plugin's configuration",
     load: async () => (await import('./schema.ts')).schema as Command,

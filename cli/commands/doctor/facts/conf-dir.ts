@@ -1,0 +1,138 @@
+/** Configurations as a runtime finds them, each read along the schemas of its plugins. */
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { extname, join } from 'node:path'
+import { readConf } from '../../../../cni/attachment.ts'
+import { confFor } from '../../../../cni/chain.ts'
+import { loadConfFile, type NetworkConf, type PluginConf } from '../../../../cni/conflist.ts'
+import { CniError } from '../../../../cni/error.ts'
+import { lookup } from '../../../../cni/fold.ts'
+import { ipamType, ownIpamPlugin } from '../../../../cni/ipam.ts'
+import type { Plugins } from '../../../../cni/plugin.ts'
+import type { JsonObject } from '../../../../cni/types.ts'
+import { checkVersion, versionOf } from '../../../../cni/version.ts'
+import type { Seen } from '../finding.ts'
+
+/** What containerd takes for a configuration (go-cni); libcni looks for the same. */
+const extensions = ['.conf', '.conflist', '.json']
+
+/** Bytes that a configuration may have: a runtime hands it on by standard input, which we read 1 MiB of. */
+const MAX_SIZE = 1 << 20
+/** Files that are read: more are no configurations of a node. */
+const MAX_FILES = 500
+
+/** What is wrong with a configuration. */
+export interface Problem {
+  readonly msg: string
+  readonly details?: string | undefined
+}
+
+export interface PluginFacts {
+  readonly type: string
+  /** `ipam.type`; empty where none is named. */
+  readonly ipam: string
+  /** Whether it is one of ours, which its schema is known of. */
+  readonly own: boolean
+  /** What its schema, or its IPAM plugin's, does not take. */
+  readonly problem: Problem | null
+  /** The configuration as the plugin gets it. Never printed: it may hold secrets. */
+  readonly conf: JsonObject
+}
+
+export interface NetworkFacts {
+  /** The file's name in the directory. */
+  readonly file: string
+  readonly name: string
+  readonly conf: NetworkConf
+  readonly plugins: readonly PluginFacts[]
+}
+
+export interface ConfFile {
+  readonly file: string
+  /** Null where it can't be read as a network. */
+  readonly network: NetworkFacts | null
+  readonly problem: Problem | null
+  /** A list whose name does not end in .conflist: containerd reads no list from it. */
+  readonly misnamed: boolean
+}
+
+export interface ConfDirFacts {
+  readonly directory: string
+  /** In the order in which a runtime takes them: the first is its network. */
+  readonly files: readonly ConfFile[]
+  /** How many files there are beyond those that were read. */
+  readonly more: number
+}
+
+const problemOf = (error: unknown): Problem => {
+  const { msg, details } = CniError.from(error)
+  return { msg, details }
+}
+
+/** As an ADD validates it before it touches anything. @throws CniError */
+const validate = (plugins: Plugins, type: string, conf: JsonObject): void => {
+  const own = plugins.get(type)
+  if (!own) return
+  checkVersion('ADD', versionOf(conf), own.versions)
+  const ipam = own.kind === 'interface' ? ownIpamPlugin(conf, plugins) : undefined
+  readConf(own, conf)
+  if (!ipam) return
+  checkVersion('ADD', versionOf(conf), ipam.versions)
+  readConf(ipam, conf)
+}
+
+const toPlugin = (plugins: Plugins, network: NetworkConf, plugin: PluginConf): PluginFacts => {
+  const conf = confFor({ network }, plugin, {})
+  const facts = { type: plugin.type, ipam: ipamType(conf), own: plugins.has(plugin.type), conf }
+  try {
+    validate(plugins, plugin.type, conf)
+    return { ...facts, problem: null }
+  } catch (error) {
+    return { ...facts, problem: problemOf(error) }
+  }
+}
+
+const isSingle = (path: string): boolean =>
+  lookup(JSON.parse(readFileSync(path, 'utf8')) as JsonObject, 'type') !== undefined
+
+const readFile = (plugins: Plugins, directory: string, file: string): ConfFile => {
+  const path = join(directory, file)
+  try {
+    const stats = statSync(path)
+    // A FIFO would stop whoever opens it.
+    if (!stats.isFile()) throw new Error(`${path} is not a file`)
+    if (stats.size > MAX_SIZE) throw new Error(`${path} has more than ${MAX_SIZE} bytes`)
+    const conf = loadConfFile(path)
+    const misnamed = extname(file) !== '.conflist' && !isSingle(path)
+    const network = {
+      file,
+      name: conf.name,
+      conf,
+      plugins: conf.plugins.map((plugin) => toPlugin(plugins, conf, plugin)),
+    }
+    return { file, network, problem: null, misnamed }
+  } catch (error) {
+    return { file, network: null, problem: problemOf(error), misnamed: false }
+  }
+}
+
+/** Reads every configuration of a directory. @throws SystemError where it can't be read, but not where there is none */
+export const lookAtConfDir = (directory: string, plugins: Plugins): ConfDirFacts => {
+  if (!statSync(directory, { throwIfNoEntry: false })) return { directory, files: [], more: 0 }
+  const names = readdirSync(directory, { withFileTypes: true })
+    .filter((entry) => !entry.isDirectory() && extensions.includes(extname(entry.name)))
+    .map(({ name }) => name)
+    .sort()
+  return {
+    directory,
+    files: names.slice(0, MAX_FILES).map((file) => readFile(plugins, directory, file)),
+    more: Math.max(0, names.length - MAX_FILES),
+  }
+}
+
+/** The networks that were found, the first file of a name only. */
+export const networksOf = (facts: Seen<ConfDirFacts>): readonly NetworkFacts[] => {
+  const found = new Map<string, NetworkFacts>()
+  for (const { network } of facts.seen ? facts.value.files : [])
+    if (network && !found.has(network.name)) found.set(network.name, network)
+  return [...found.values()]
+}
