@@ -11,6 +11,8 @@ import { KeeperCannotTell, KeeperUnreachable } from './rpc/errors.ts'
 export interface DhcpOptions {
   /** Keeps the leases in this process. Default: whoever listens on the configured socket. */
   readonly keeper?: LeaseKeeper | undefined
+  /** The keeper is asked where the configuration names this socket; others are dialled. Default: it is always asked. */
+  readonly socketPath?: string | undefined
 }
 
 const callOf = (attachment: Attachment<DhcpConf>): LeaseCall => ({
@@ -54,18 +56,19 @@ const checkAddresses = ({ prevResult }: Attachment<DhcpConf>, { ips = [] }: Resu
 }
 
 /** The dhcp plugin, with a keeper in this process where there is one. */
-export const createDhcp = ({ keeper }: DhcpOptions = {}) => {
+export const createDhcp = ({ keeper, socketPath }: DhcpOptions = {}) => {
   /** Asks the keeper; where none can be reached, does without. */
   const ask = async <T>(
     context: Context<DhcpConf>,
     work: (keeper: LeaseKeeper) => Promise<T>,
     without: (error: KeeperUnreachable) => Promise<T>,
   ): Promise<T> => {
-    if (keeper) return await work(keeper)
+    const path = socketOf(context.conf)
+    if (keeper && (socketPath === undefined || socketPath === path)) return await work(keeper)
     // Loaded when used: the executable of every plugin has this one in it.
     const { RemoteKeeper } = await import('./rpc/remote.ts')
     try {
-      return await work(new RemoteKeeper(socketOf(context.conf)))
+      return await work(new RemoteKeeper(path))
     } catch (error) {
       if (!(error instanceof KeeperUnreachable)) throw error
       return await without(error)

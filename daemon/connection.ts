@@ -1,0 +1,239 @@
+/** One connection of a launcher: greeting, request, answer, acknowledgement, and how each of them can fail. */
+import { CniError, codes } from '../cni/error.ts'
+import type { Descriptor } from '../native/binding.ts'
+import {
+  ACKNOWLEDGE,
+  type Answer,
+  Assembly,
+  CANCEL,
+  type DaemonRequest,
+  decodeGreeting,
+  decodeRequest,
+  encodeAnswer,
+  encodeWelcome,
+  GREETING,
+  MAX_DESCRIPTORS,
+  NOT_NOW,
+  ProtocolError,
+} from './protocol.ts'
+import { Stream, type StreamOptions } from './stream.ts'
+
+/** Who carries out a request. */
+export interface Exchange {
+  /** Aborted when the launcher gives up, with a CniError. */
+  readonly signal: AbortSignal
+  /**
+   * Answers, and waits until all of it is printed.
+   * @throws Error where it is not: the launcher is gone, or takes too long
+   */
+  deliver(answer: Omit<Answer, 'acknowledge'>): Promise<void>
+}
+
+export interface ConnectionOptions extends StreamOptions {
+  /** Whether something new is taken now. */
+  readonly open: () => boolean
+  /**
+   * Carries out a request. Descriptors that came along are the callee's to close.
+   * @returns what is to be answered; null where that has been done
+   * @throws Error where the launcher is to go on as if nobody were here
+   */
+  readonly serve: (
+    request: DaemonRequest,
+    descriptors: readonly Descriptor[],
+    exchange: Exchange,
+  ) => Promise<Omit<Answer, 'acknowledge'> | null>
+  /** Told why the peer was not served. */
+  readonly refused: (error: ProtocolError) => void
+  /** Milliseconds in which a request has to be complete. Default 5000. */
+  readonly idleTimeout?: number | undefined
+  /** Milliseconds in which a launcher has to have printed a result. Default 200 000, what a launcher has for everything. */
+  readonly printTimeout?: number | undefined
+}
+
+type State = 'greeting' | 'request' | 'serving' | 'delivering' | 'over'
+
+const gone = (): CniError =>
+  new CniError({ code: codes.internal, msg: 'stopped before it was done: the caller is gone' })
+const cancelled = (): CniError =>
+  new CniError({ code: codes.internal, msg: 'stopped before it was done: by the caller' })
+
+export class Connection {
+  /** Resolves when nothing is left of it, what it had done included. */
+  readonly closed: Promise<void>
+  readonly #stream: Stream
+  readonly #options: ConnectionOptions
+  readonly #assembly = new Assembly()
+  readonly #controller = new AbortController()
+  readonly #idle: NodeJS.Timeout
+  #descriptors: Descriptor[] = []
+  #state: State = 'greeting'
+  #finish: () => void = () => {}
+  #acknowledged: (error: Error | null) => void = () => {}
+
+  /** Owns the socket from then on. */
+  constructor(socket: Descriptor, options: ConnectionOptions) {
+    this.#options = options
+    this.closed = new Promise((resolve) => {
+      this.#finish = resolve
+    })
+    const { idleTimeout = 5000 } = options
+    const late = (): void => this.#refuse(new ProtocolError(`no request within ${idleTimeout} ms`))
+    this.#idle = setTimeout(late, idleTimeout)
+    this.#stream = new Stream(
+      socket,
+      { data: (bytes, descriptors) => this.#data(bytes, descriptors), end: (error) => this.#end(error) },
+      options,
+    )
+  }
+
+  start(): void {
+    this.#stream.start()
+  }
+
+  /** Whether it waits for a request: nothing is lost when it is closed. */
+  get idle(): boolean {
+    return this.#state === 'greeting' || this.#state === 'request'
+  }
+
+  #data(bytes: Uint8Array, descriptors: readonly Descriptor[]): void {
+    this.#descriptors.push(...descriptors)
+    if (this.#state === 'over') {
+      for (const descriptor of this.#descriptors.splice(0)) descriptor.close()
+      return
+    }
+    try {
+      if (descriptors.length > 0 && (this.#state !== 'request' || this.#descriptors.length > MAX_DESCRIPTORS))
+        throw new ProtocolError('descriptors come along that nobody asked for')
+      this.#assembly.push(bytes)
+      if (this.#state === 'greeting') this.#greet()
+      if (this.#state === 'request') this.#receive()
+      if (this.#state === 'serving' || this.#state === 'delivering') this.#told()
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error
+      this.#refuse(error)
+    }
+  }
+
+  #greet(): void {
+    const greeting = this.#assembly.take(GREETING)
+    if (!greeting) return
+    const version = decodeGreeting(greeting)
+    const open = this.#options.open()
+    const welcome = this.#stream.write(encodeWelcome(version, open ? 0 : NOT_NOW))
+    if (version !== 0 && open) {
+      this.#state = 'request'
+      // Where it can't be told the connection is broken, which is noticed by reading, too.
+      welcome.catch(() => this.#close())
+    } else {
+      this.#state = 'over'
+      welcome.then(
+        () => this.#close(),
+        () => this.#close(),
+      )
+    }
+  }
+
+  #receive(): void {
+    const body = this.#assembly.frame()
+    if (!body) return
+    const request = decodeRequest(body)
+    const expected = request.kind === 'status' ? 0 : Number(request.hasOwnNetns) + Number(request.hasCniNetns)
+    if (this.#descriptors.length !== expected)
+      throw new ProtocolError(`${this.#descriptors.length} descriptors came along instead of ${expected}`)
+    clearTimeout(this.#idle)
+    this.#state = 'serving'
+    void this.#serve(request)
+  }
+
+  /** What a launcher says while its request is carried out. */
+  #told(): void {
+    for (let said = this.#assembly.take(1)?.[0]; said !== undefined; said = this.#assembly.take(1)?.[0]) {
+      // Once a result is on its way it is for the launcher to acknowledge it or not.
+      if (said === CANCEL) {
+        if (this.#state === 'serving') this.#controller.abort(cancelled())
+      } else if (said === ACKNOWLEDGE && this.#state === 'delivering') {
+        this.#state = 'over'
+        this.#acknowledged(null)
+      } else throw new ProtocolError(`the byte ${said} means nothing here`)
+    }
+  }
+
+  async #serve(request: DaemonRequest): Promise<void> {
+    const descriptors = this.#descriptors
+    this.#descriptors = []
+    const { signal } = this.#controller
+    try {
+      const exchange: Exchange = { signal, deliver: (answer) => this.#deliver(answer) }
+      const answer = await this.#options.serve(request, descriptors, exchange)
+      if (answer) await this.#stream.write(encodeAnswer({ ...answer, acknowledge: false }))
+    } catch {
+      // Nobody is there to be told, or it is told by what comes instead of an answer: the end.
+    } finally {
+      for (const descriptor of descriptors) descriptor.close()
+      this.#close()
+      this.#finish()
+    }
+  }
+
+  async #deliver(answer: Omit<Answer, 'acknowledge'>): Promise<void> {
+    const { signal } = this.#controller
+    signal.throwIfAborted()
+    const { printTimeout = 200_000 } = this.#options
+    const bytes = encodeAnswer({ ...answer, acknowledge: true })
+    this.#state = 'delivering'
+    let timer: NodeJS.Timeout | undefined
+    const acknowledged = new Promise<void>((resolve, reject) => {
+      this.#acknowledged = (error) => (error ? reject(error) : resolve())
+      const late = new Error(`it was not printed within ${printTimeout} ms`)
+      timer = setTimeout(() => reject(late), printTimeout)
+    })
+    try {
+      // Both at once: who is gone while it is written is noticed by reading.
+      await Promise.all([this.#stream.write(bytes), acknowledged])
+    } finally {
+      clearTimeout(timer)
+      // Whatever became of it, no other answer can follow.
+      this.#state = 'over'
+      this.#stream.close()
+    }
+  }
+
+  #end(error: Error | null): void {
+    if (this.#state === 'serving') this.#controller.abort(gone())
+    else if (this.#state === 'delivering')
+      this.#acknowledged(error ?? new Error('the caller is gone, and has not said that it was printed'))
+    else if (this.idle) this.#close()
+  }
+
+  /** The peer speaks something else: nothing it says means anything any more. */
+  #refuse(error: ProtocolError): void {
+    this.#options.refused(error)
+    this.#controller.abort(gone())
+    this.#acknowledged(error)
+    this.#close()
+  }
+
+  #close(): void {
+    clearTimeout(this.#idle)
+    const { idle } = this
+    const unused = this.#state === 'over'
+    for (const descriptor of this.#descriptors.splice(0)) descriptor.close()
+    this.#stream.close()
+    if (idle) this.#state = 'over'
+    // While something is carried out it is what ends the connection.
+    if (idle || unused) this.#finish()
+  }
+
+  /** Stops what is carried out, which is undone and answered. */
+  abort(reason: CniError): void {
+    if (this.idle) this.#close()
+    else this.#controller.abort(reason)
+  }
+
+  /** Ends it at once. What is carried out is aborted. */
+  destroy(): void {
+    this.abort(gone())
+    this.#acknowledged(gone())
+    this.#stream.close()
+  }
+}

@@ -1,0 +1,243 @@
+/** The daemon: every plugin behind one socket, the DHCP leases of the node, and an orderly end. */
+import { CniError, codes } from '../cni/error.ts'
+import type { Logger, Plugins } from '../cni/plugin.ts'
+import { DEFAULT_SOCKET as DHCP_SOCKET } from '../ipam/dhcp/conf.ts'
+import { type Daemon as DhcpDaemon, startDaemon as startDhcp } from '../ipam/dhcp/daemon.ts'
+import { createDhcp } from '../ipam/dhcp/plugin.ts'
+import type { Descriptor } from '../native/binding.ts'
+import { plugins as allPlugins } from '../plugins/index.ts'
+import { Connection, type ConnectionOptions, type Exchange } from './connection.ts'
+import { Executor } from './execute.ts'
+import { Hosts } from './hosts.ts'
+import { type Listener, listen } from './listener.ts'
+import { Metrics } from './metrics.ts'
+import type { OperationLog } from './operation-log.ts'
+import type { Answer, DaemonRequest } from './protocol.ts'
+import { Scheduler } from './scheduler.ts'
+import { statusOf } from './status.ts'
+
+/** Where launchers look for it. */
+export const DEFAULT_SOCKET = '/run/linkwright/linkwright.sock'
+
+/** Milliseconds that requests under way have at the end. */
+const GRACE = 8000
+/** Milliseconds for what has been aborted to be undone. */
+const ABORTED = 1500
+
+/** A socket by its path, or one that was inherited listening. */
+export type SocketPlace = { readonly path: string } | { readonly fd: number }
+
+/** The DHCP keeper of the daemon. */
+export interface DhcpOptions {
+  /** Its socket, as configurations have it in `daemonSocketPath`. Default `/run/cni/dhcp.sock`. */
+  readonly socketPath?: string | undefined
+  /** An inherited descriptor of that socket. */
+  readonly fd?: number | undefined
+  /** Put before the paths of namespaces and of the socket: where the host's root is seen. Default: nothing. */
+  readonly hostPrefix?: string | undefined
+  /** Asks servers to broadcast. Default false. */
+  readonly broadcast?: boolean | undefined
+}
+
+export interface StartOptions extends Pick<ConnectionOptions, 'idleTimeout' | 'printTimeout' | 'stalled'> {
+  /** Default `/run/linkwright/linkwright.sock`. */
+  readonly socket?: SocketPlace | undefined
+  /** null: none in this process; plugins ask whoever listens on the socket. Default: one. */
+  readonly dhcp?: DhcpOptions | null | undefined
+  /** Version of the software. */
+  readonly software: string
+  readonly log: Logger
+  readonly operations: OperationLog
+  readonly metrics?: Metrics | undefined
+  readonly scheduler?: Scheduler | undefined
+  /** What it serves. Default: all plugins. */
+  readonly plugins?: Plugins | undefined
+  /** Connections at a time; others are told to do without. Default 2048. */
+  readonly maxConnections?: number | undefined
+}
+
+export interface Daemon {
+  readonly metrics: Metrics
+  readonly scheduler: Scheduler
+  /**
+   * Ends it: removes the socket, tells newcomers to do without, lets requests finish for `grace` milliseconds (default
+   * 8000), aborts the rest, which is undone, and closes everything. Leases stay. Never rejects. Safe to repeat: a later
+   * call with less patience shortens the wait.
+   */
+  close(grace?: number): Promise<void>
+}
+
+/** Resolves with `work`, or when time is over. */
+const within = async (milliseconds: number, work: Promise<unknown>): Promise<void> => {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, milliseconds)
+  })
+  await Promise.race([work, late])
+  clearTimeout(timer)
+}
+
+/** The connections that are open. */
+class Connections {
+  readonly #all = new Set<Connection>()
+  readonly #options: ConnectionOptions
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options
+  }
+
+  get size(): number {
+    return this.#all.size
+  }
+
+  add(socket: Descriptor): void {
+    const connection = new Connection(socket, this.#options)
+    this.#all.add(connection)
+    void connection.closed.then(() => this.#all.delete(connection))
+    connection.start()
+  }
+
+  /** When all are closed that are open by now. */
+  async over(): Promise<void> {
+    await Promise.all([...this.#all].map(({ closed }) => closed))
+  }
+
+  abort(reason: CniError): void {
+    for (const connection of this.#all) connection.abort(reason)
+  }
+
+  destroy(): void {
+    for (const connection of this.#all) connection.destroy()
+  }
+}
+
+class RunningDaemon implements Daemon {
+  readonly metrics: Metrics
+  readonly scheduler: Scheduler
+  readonly #log: Logger
+  readonly #hosts: Hosts
+  readonly #executor: Executor
+  readonly #connections: Connections
+  readonly #dhcp: DhcpDaemon | undefined
+  readonly #software: string
+  #listener: Listener | undefined
+  #stopping: Promise<void> | undefined
+  #hurry: () => void = () => {}
+
+  constructor(options: StartOptions, dhcp: DhcpDaemon | undefined, dhcpSocket: string) {
+    const { log, operations, software, maxConnections = 2048, plugins: served = allPlugins } = options
+    this.metrics = options.metrics ?? new Metrics()
+    this.scheduler = options.scheduler ?? new Scheduler()
+    this.#log = log
+    this.#software = software
+    this.#dhcp = dhcp
+    const plugins: Plugins = dhcp
+      ? new Map(served).set('dhcp', createDhcp({ keeper: dhcp.keeper, socketPath: dhcpSocket }))
+      : served
+    const { metrics, scheduler } = this
+    this.#hosts = new Hosts({ plugins, log })
+    this.#executor = new Executor({
+      plugins,
+      hosts: this.#hosts,
+      scheduler,
+      metrics,
+      operations,
+      log,
+      software,
+    })
+    this.#connections = new Connections({
+      ...options,
+      open: () => this.#isOpen(maxConnections),
+      serve: (request, descriptors, exchange) => this.#serve(request, descriptors, exchange),
+      refused: (error) => {
+        metrics.refused('protocol')
+        log.warn(`a connection was closed: ${error.message}`)
+      },
+    })
+    metrics.gauge('running', () => scheduler.running)
+    metrics.gauge('queued', () => scheduler.queued)
+    metrics.gauge('connections', () => this.#connections.size)
+    if (dhcp) metrics.gauge('leases', async () => (await dhcp.keeper.status()).leases)
+  }
+
+  #isOpen(maxConnections: number): boolean {
+    if (this.#stopping) return false
+    // The newcomer is one of them already.
+    if (this.#connections.size <= maxConnections) return true
+    this.metrics.refused('limit')
+    return false
+  }
+
+  async #serve(
+    request: DaemonRequest,
+    descriptors: readonly Descriptor[],
+    exchange: Exchange,
+  ): Promise<Omit<Answer, 'acknowledge'> | null> {
+    if (request.kind === 'execute') return await this.#executor.execute(request, descriptors, exchange)
+    const stdout = `${JSON.stringify(await statusOf(this.metrics, this.#software))}\n`
+    return { status: 0, stdout, stderr: '' }
+  }
+
+  async listen(where: SocketPlace): Promise<void> {
+    this.#listener = await listen({
+      where,
+      connected: (socket) => this.#connections.add(socket),
+      refused: (reason) => this.metrics.refused(reason),
+      log: this.#log,
+    })
+  }
+
+  close(grace = GRACE): Promise<void> {
+    if (this.#stopping) {
+      const timer = setTimeout(() => this.#hurry(), grace)
+      void this.#stopping.then(() => clearTimeout(timer))
+    }
+    this.#stopping ??= this.#stop(grace)
+    return this.#stopping
+  }
+
+  async #stop(grace: number): Promise<void> {
+    const log = this.#log
+    const end = performance.now() + grace
+    const hurried = new Promise<void>((resolve) => {
+      this.#hurry = resolve
+    })
+    try {
+      await this.#listener?.retire()
+    } catch (error) {
+      log.warn('the socket could not be removed', { error: (error as Error).message })
+    }
+    await within(grace, Promise.race([this.#connections.over(), hurried]))
+    this.#connections.abort(
+      new CniError({
+        code: codes.tryAgainLater,
+        msg: 'stopped before it was done: the daemon is stopping',
+        details: 'what was done is undone: try again',
+      }),
+    )
+    await within(ABORTED, this.#connections.over())
+    this.#listener?.close()
+    this.#connections.destroy()
+    await this.#dhcp?.close(Math.max(0, end - performance.now()))
+    this.#hosts.close()
+  }
+}
+
+/**
+ * Starts the daemon.
+ * @throws CniError code 5 where it can't listen, or somebody does already; code 11 where another process keeps the DHCP
+ * leases
+ */
+export const startDaemon = async (options: StartOptions): Promise<Daemon> => {
+  const { dhcp, software, log } = options
+  const { socketPath = DHCP_SOCKET, ...keeping } = dhcp ?? {}
+  const keeper = dhcp === null ? undefined : await startDhcp({ ...keeping, socketPath, software, log })
+  const daemon = new RunningDaemon(options, keeper, socketPath)
+  try {
+    await daemon.listen(options.socket ?? { path: DEFAULT_SOCKET })
+    return daemon
+  } catch (error) {
+    await daemon.close(0)
+    throw error
+  }
+}

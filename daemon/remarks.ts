@@ -1,0 +1,31 @@
+import type { Logger } from '../cni/plugin.ts'
+
+/** Bytes of remarks that a launcher prints at most. */
+const MAX = 64 << 10
+
+/** What a plugin remarks while it works: for the daemon's own log, and for the standard error of the launcher. */
+export class Remarks {
+  readonly logger: Logger
+  #text = ''
+
+  constructor(type: string, log: Logger) {
+    const line =
+      (level: 'warn' | 'error') =>
+      (message: string, fields: Readonly<Record<string, unknown>> = {}): void => {
+        log[level](message, { ...fields, plugin: type })
+        const rest = Object.entries(fields).map(([key, value]) => ` ${key}=${JSON.stringify(value)}`)
+        if (this.#text.length < MAX) this.#text += `${type}: ${message}${rest.join('')}\n`.slice(0, MAX)
+      }
+    this.logger = {
+      debug: (message, fields) => log.debug(message, fields),
+      info: (message, fields) => log.info(message, fields),
+      warn: line('warn'),
+      error: line('error'),
+    }
+  }
+
+  /** Warnings and errors, a line each, as the executable of the plugin prints them. */
+  get text(): string {
+    return this.#text
+  }
+}
