@@ -6,6 +6,9 @@ export interface Entry {
   readonly load: () => Promise<Command>
 }
 
+const installing = (name: 'install' | 'uninstall') => async (): Promise<Command> =>
+  (await import('./install/index.ts')).installCommands[name]!
+
 const network = (name: 'add' | 'del' | 'check' | 'status' | 'gc') => async (): Promise<Command> =>
   (await import('./network.ts'))[name] as Command
 
@@ -32,4 +35,6 @@ export const commands: Readonly<Record<string, Entry>> = {
     summary: "print the JSON Schema of a plugin's configuration",
     load: async () => (await import('./schema.ts')).schema as Command,
   },
+  install: { summary: 'put the plugins where container runtimes look for them', load: installing('install') },
+  uninstall: { summary: 'take back what install has done', load: installing('uninstall') },
 }

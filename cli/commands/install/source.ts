@@ -1,0 +1,140 @@
+/** The folder that is installed from: the launcher, the standalone program and what it needs, as the build leaves them. */
+import { createHash } from 'node:crypto'
+import { readdirSync, realpathSync, statSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { attempt, InstallError, isMissing } from './error.ts'
+import { hashFile } from './files.ts'
+import { COMMAND, LAUNCHER, STANDALONE, TYPE } from './layout.ts'
+
+/** More than any build of ours has. */
+const MAX_FILES = 200
+const MAX_BYTES = 1 << 30
+
+/** Licences go along; a file that ends in a process id is being built. */
+const NAME = /^[A-Za-z][\w.-]*$/
+const notNeeded = /^README|\.(?:\d+|sha256|tar|xz|md)$/
+
+/** One file of a version. */
+export interface SourceFile {
+  readonly path: string
+  /** Its place in the version's folder, e.g. `cli/linkwright.cjs`. */
+  readonly name: string
+  readonly executable: boolean
+  readonly size: number
+  readonly sha256: string
+}
+
+export interface Source {
+  readonly folder: string
+  readonly files: readonly SourceFile[]
+  /** Sorted. */
+  readonly types: readonly string[]
+  /** Over the names, modes and contents of all files: the first 12 digits of a SHA-256. */
+  readonly hash: string
+  readonly bytes: number
+  /** What the command line is in the version's folder; null where the build has none. */
+  readonly command: string | null
+}
+
+const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false
+
+const filesOf = (folder: string, wanted: (name: string) => boolean): string[] => {
+  try {
+    return readdirSync(folder, { withFileTypes: true })
+      .filter((entry) => entry.isFile() && NAME.test(entry.name) && wanted(entry.name))
+      .map(({ name }) => name)
+      .sort()
+  } catch (error) {
+    if (isMissing(error)) return []
+    throw error
+  }
+}
+
+/** The first of the folders beside `folder` that has a file which is wanted. */
+const firstWith = (
+  folder: string,
+  places: readonly string[],
+  wanted: (name: string) => boolean,
+): { place: string; names: string[] } | undefined =>
+  places
+    .map((place) => ({ place: join(folder, place), names: filesOf(join(folder, place), wanted) }))
+    .find(({ names }) => names.length > 0)
+
+const readSourceFile = (path: string, name: string): SourceFile => {
+  const { size, mode } = statSync(path)
+  if (size > MAX_BYTES) throw new InstallError(`${path} has ${size} bytes`, 'that is no file of Linkwright')
+  return { path, name, executable: (mode & 0o111) !== 0, size, sha256: hashFile(path) }
+}
+
+const typesOf = (folder: string): string[] => {
+  const bin = join(folder, 'bin')
+  const types = attempt('looking for the plugins', () => readdirSync(bin))
+    .filter((name) => TYPE.test(name) && name !== COMMAND)
+    .sort()
+  if (types.length === 0) throw new InstallError(`${bin} names no plugin`, 'build it once more')
+  return types
+}
+
+/** Unit files of this project. */
+export const isUnit = (name: string): boolean => /^linkwright[a-z-]*\.(?:service|socket)$/.test(name)
+
+/** Reads a folder that a build has made. @throws InstallError */
+export const readSource = (folder: string): Source =>
+  attempt(`reading ${folder}`, () => {
+    const top = filesOf(folder, (name) => !notNeeded.test(name))
+    for (const needed of [LAUNCHER, STANDALONE])
+      if (!top.includes(needed))
+        throw new InstallError(`${folder} holds no ${needed}`, 'build it: npm run build, or npm run dist')
+    const files = top.map((name) => readSourceFile(join(folder, name), name))
+    // A single executable is the command line as well; what a plain build has is a program of its own.
+    const isWhole = isFile(join(folder, 'bin', COMMAND))
+    const others = [
+      ['cli', isWhole ? [] : ['cli', '../cli'], (name: string) => !notNeeded.test(name)],
+      ['systemd', ['systemd', '../systemd', '../../deploy/systemd'], isUnit],
+      ['licenses', ['licenses', 'LICENSES'], () => true],
+    ] as const
+    for (const [into, places, wanted] of others) {
+      const found = firstWith(folder, places, wanted)
+      for (const name of found?.names ?? [])
+        files.push(readSourceFile(join(found!.place, name), `${into}/${name}`))
+    }
+    const bytes = files.reduce((sum, { size }) => sum + size, 0)
+    if (files.length > MAX_FILES || bytes > MAX_BYTES)
+      throw new InstallError(`${folder} holds ${files.length} files of ${bytes} bytes`, 'that is no build')
+    const hash = createHash('sha256')
+    for (const { name, executable, sha256 } of files) hash.update(`${name} ${executable} ${sha256}\n`)
+    const own = `cli/${COMMAND}.cjs`
+    return {
+      folder,
+      files,
+      types: typesOf(folder),
+      hash: hash.digest('hex').slice(0, 12),
+      bytes,
+      command: isWhole ? STANDALONE : files.some(({ name }) => name === own) ? own : null,
+    }
+  })
+
+/**
+ * Finds the folder by where the running program is: beside the single executable, beside the command line, or in dist/
+ * where it runs from its sources.
+ * @param program the interpreter or single executable: `process.execPath`
+ * @throws InstallError
+ */
+export const findSource = (program: string): string => {
+  const places: string[] = []
+  if (basename(program).startsWith(COMMAND)) places.push(dirname(realpathSync(program)))
+  let here = ''
+  try {
+    here = dirname(realpathSync(fileURLToPath(import.meta.url)))
+  } catch {
+    // A single executable is no file of a module.
+  }
+  if (here !== '') places.push(join(here, '../cni'), join(here, '..'), join(here, '../../../dist/cni'))
+  const found = places.find((place) => isFile(join(place, LAUNCHER)) && isFile(join(place, STANDALONE)))
+  if (found !== undefined) return found
+  throw new InstallError(
+    `${LAUNCHER} and ${STANDALONE} are in none of: ${places.join(', ')}`,
+    'build them (npm run build), or say where they are (--from)',
+  )
+}
