@@ -1,11 +1,12 @@
 /** `dhcp daemon`: the lease keeper alone, with the flags of the Go plugin's daemon. */
-import { renameSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { rmSync, writeSync } from 'node:fs'
 import { isAbsolute } from 'node:path'
-import { setFlagsFromString } from 'node:v8'
-import type { Logger } from '../cni/plugin.ts'
+import { jsonLogger, writeStderr } from '../daemon/log-writer.ts'
 import { DEFAULT_SOCKET } from '../ipam/dhcp/conf.ts'
 import { type Daemon, startDaemon } from '../ipam/dhcp/daemon.ts'
 import { FlagError, helpOfFlags, parseFlags } from './go-flags.ts'
+import { stayLean } from './lean.ts'
+import { writePidFile } from './pid-file.ts'
 import { packageVersion } from './version.ts'
 
 const flags = {
@@ -32,20 +33,6 @@ const usage = `Usage: dhcp daemon [flags]\n\nKeeps the DHCP leases of this node'
 /** First descriptor of socket activation: SD_LISTEN_FDS_START, sd_listen_fds(3). */
 const FIRST_FD = 3
 
-/** One JSON object a line on standard error, with the time. */
-const jsonLogger = (): Logger => {
-  const line =
-    (level: string) =>
-    (message: string, fields: Readonly<Record<string, unknown>> = {}): void => {
-      try {
-        writeSync(2, `${JSON.stringify({ time: new Date().toISOString(), level, message, ...fields })}\n`)
-      } catch {
-        // Nobody listens; that is no reason to give up leases.
-      }
-    }
-  return { debug: () => {}, info: line('info'), warn: line('warn'), error: line('error') }
-}
-
 /** The descriptor that systemd has handed over; undefined where it has not. @throws FlagError for several */
 const inherited = (): number | undefined => {
   const { LISTEN_PID, LISTEN_FDS } = process.env
@@ -53,21 +40,6 @@ const inherited = (): number | undefined => {
   if (LISTEN_FDS !== '1')
     throw new FlagError(`socket activation with ${LISTEN_FDS} sockets: there has to be one`)
   return FIRST_FD
-}
-
-const writePidFile = (path: string): void => {
-  const draft = `${path}.${process.pid}`
-  writeFileSync(draft, `${process.pid}`, { mode: 0o644, flag: 'wx' })
-  renameSync(draft, path)
-}
-
-/**
- * Makes the engine collect what leases leave behind while they are made. By itself V8 lets its space for new objects grow
- * from 3 MiB to 48, keeps that, and waits long before it looks at older ones: 1000 leases, which need 6 MiB, took 63.
- * The size of that space is fixed before any of our code runs; by how much it grows is not.
- */
-const stayLean = (): void => {
-  for (const flag of ['--semi-space-growth-factor=1', '--optimize-for-size']) setFlagsFromString(flag)
 }
 
 /** Runs until it is told to stop. @returns the exit status: 0, 1 for a failure, 2 for wrong flags */
@@ -81,7 +53,7 @@ export const runDhcpDaemon = async (args: readonly string[]): Promise<number> =>
     return 0
   }
   stayLean()
-  const log = jsonLogger()
+  const log = jsonLogger(writeStderr)
   let daemon: Daemon
   let pidFile = ''
   try {

@@ -31,6 +31,10 @@ export const commands: Readonly<Record<string, Entry>> = {
     summary: 'look for what would keep an attachment from being made',
     load: async () => (await import('./doctor/index.ts')).doctor as Command,
   },
+  daemon: {
+    summary: 'run the resident daemon that serves the plugins, or ask one how it is',
+    load: async () => (await import('./daemon.ts')).daemon as Command,
+  },
   schema: {
     summary: "print the JSON Schema of a plugin's configuration",
     load: async () => (await import('./schema.ts')).schema as Command,

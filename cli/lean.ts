@@ -1,0 +1,10 @@
+import { setFlagsFromString } from 'node:v8'
+
+/**
+ * Makes the engine collect what operations leave behind while they run. By itself V8 lets its space for new objects grow
+ * from 3 MiB to 48, keeps that, and waits long before it looks at older ones: 1000 leases, which need 6 MiB, took 63.
+ * The size of that space is fixed before any of our code runs; by how much it grows is not.
+ */
+export const stayLean = (): void => {
+  for (const flag of ['--semi-space-growth-factor=1', '--optimize-for-size']) setFlagsFromString(flag)
+}
