@@ -33,7 +33,7 @@ export interface ConnectionOptions extends StreamOptions {
   /** Whether something new is taken now. */
   readonly open: () => boolean
   /**
-   * Carries out a request. Descriptors that came along are the callee's to close.
+   * Carries out a request. Descriptors that came along are closed afterwards.
    * @returns what is to be answered; null where that has been done
    * @throws Error where the launcher is to go on as if nobody were here
    */

@@ -37,17 +37,14 @@ export class Hosts {
     this.#ownHost = openHost(options)
   }
 
-  /** The host whose namespace this is. Owns `netns` from then on. */
-  hold(netns: Netns): HeldHost {
-    const { identity } = netns
-    if (identity === this.#own.identity) {
-      netns.close()
-      return { host: this.#ownHost, release: () => {} }
-    }
+  /** The host whose namespace this is, which stays the caller's. @throws SystemError */
+  hold({ identity, descriptor }: Netns): HeldHost {
+    if (identity === this.#own.identity) return { host: this.#ownHost, release: () => {} }
     let entry = this.#others.get(identity)
-    if (entry) netns.close()
-    else {
-      entry = { host: openHost({ ...this.#options, hostNetns: netns }), users: 0 }
+    if (!entry) {
+      // One of its own: the caller's ends with the request.
+      const hostNetns = Netns.open(`/proc/self/fd/${descriptor?.fd}`)
+      entry = { host: openHost({ ...this.#options, hostNetns }), users: 0 }
       this.#others.set(identity, entry)
     }
     clearTimeout(entry.timer)
