@@ -2,9 +2,11 @@
  * Builds everything into dist/ (`npm run build`): the library, the CNI executables and the command line. Installs
  * node_modules first where they are missing. Quick when nothing has changed since the last time.
  *
- *   dist/lib/                  the library: ES modules, types, the addon
- *   dist/cni/bin/<type>        CNI executables, links to dist/cni/linkwright-cni.cjs
- *   dist/cli/linkwright.cjs    the command line
+ *   dist/lib/                         the library: ES modules, types, the addon
+ *   dist/cni/bin/<type>               CNI executables, links to dist/cni/linkwright-launcher
+ *   dist/cni/linkwright-launcher      asks the daemon, or executes
+ *   dist/cni/linkwright-cni           all plugins, without a daemon
+ *   dist/cli/linkwright.cjs           the command line
  *
  *   node scripts/build.mjs [--force]
  */
@@ -40,6 +42,7 @@ const fingerprint = () => {
     'tsconfig.json',
     'tsconfig.build.json',
     'build/Release/linkwright.node',
+    'build/launcher/linkwright-launcher',
     'scripts/build.mjs',
     'scripts/bundle.mjs',
     'scripts/trials.mjs',
@@ -97,6 +100,7 @@ const buildLibrary = () => {
 const build = async () => {
   ensureDependencies()
   node([join(root, 'scripts/build-addon.mjs')])
+  node([join(root, 'scripts/build-launcher.mjs')])
   const wanted = fingerprint()
   if (!process.argv.includes('--force') && isFresh(wanted)) return
   const start = performance.now()
@@ -111,6 +115,8 @@ const build = async () => {
     'cli/linkwright.cjs',
     'cli/linkwright.node',
     'cni/linkwright.node',
+    'cni/linkwright-cni',
+    'cni/linkwright-launcher',
     ...types.map((type) => `cni/bin/${type}`),
   ]
   writeFileSync(stamp, [wanted, ...made].join('\n'))

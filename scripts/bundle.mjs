@@ -77,15 +77,15 @@ const compile = (script, cache, trials) =>
   })
 
 /**
- * One program in `folder`: `name`.cjs, which starts `name`.script.js with its compiled code in `name`.script.cache.
+ * One program in `folder`: `executable`, which starts `name`.script.js with its compiled code in `name`.script.cache.
  * @param trials calls a function with each run that is worth being compiled for
  */
-const bundle = async (entry, folder, name, trials) => {
+const bundle = async (entry, folder, name, executable, trials) => {
   const { build } = await import('esbuild')
   const { outputFiles } = await build({
     absWorkingDir: root,
     entryPoints: [entry],
-    outfile: join(folder, `${name}.cjs`),
+    outfile: join(folder, executable),
     write: false,
     bundle: true,
     platform: 'node',
@@ -108,7 +108,7 @@ const bundle = async (entry, folder, name, trials) => {
   replace(script, (path) => writeFileSync(path, wrap(outputFiles[0].text)))
   replace(script.replace(/js$/, 'cache'), (path) => compile(script, path, trials))
   const launcher = readFileSync(join(root, 'scripts/launcher.cjs'), 'utf8').replaceAll('__NAME__', name)
-  replace(join(folder, `${name}.cjs`), (path) =>
+  replace(join(folder, executable), (path) =>
     writeFileSync(path, `${shebang()}\n${launcher}`, { mode: 0o755 }),
   )
 }
@@ -126,18 +126,23 @@ const types = async () => {
   return [...plugins.keys()].sort()
 }
 
-/** The CNI executable and `bin/<type>`, which are links to it: it learns from its own name what it is asked to be. */
+/** The standalone program, the launcher, and `bin/<type>`, links to that: it learns its type from the name. */
 export const bundleCni = async () => {
-  await bundle('cli/cni.ts', cni, 'linkwright-cni', cniTrials)
-  // Links that were copied as files have no .cjs at their end.
+  await bundle('cli/cni.ts', cni, 'linkwright-cni', 'linkwright-cni', cniTrials)
+  // A name without .cjs at its end.
   replace(join(cni, 'package.json'), (path) => writeFileSync(path, '{"type":"commonjs"}\n'))
+  replace(join(cni, 'linkwright-launcher'), (path) =>
+    copyFileSync(join(root, 'build/launcher/linkwright-launcher'), path),
+  )
   const names = await types()
   const bin = join(cni, 'bin')
   rmSync(bin, { recursive: true, force: true })
   mkdirSync(bin)
-  for (const type of names) symlinkSync('../linkwright-cni.cjs', join(bin, type))
+  for (const type of names) symlinkSync('../linkwright-launcher', join(bin, type))
+  // What was the executable before there was a launcher.
+  rmSync(join(cni, 'linkwright-cni.cjs'), { force: true })
   return names
 }
 
 /** The command line. */
-export const bundleCli = () => bundle('cli/linkwright.ts', cli, 'linkwright', cliTrials)
+export const bundleCli = () => bundle('cli/linkwright.ts', cli, 'linkwright', 'linkwright.cjs', cliTrials)
