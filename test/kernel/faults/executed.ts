@@ -48,6 +48,8 @@ export interface RunOptions {
 
 const traceFile = '/run/trace'
 const linkwright = fileURLToPath(new URL('../../../dist/cli/linkwright.cjs', import.meta.url))
+/** Not by the launcher: its own system calls are none of these tests' matter. */
+const standalone = fileURLToPath(new URL('../../../dist/cni/linkwright-cni', import.meta.url))
 
 export interface PatientOptions {
   /** Keys that differ from {@link conf}, in all runs; `type` among them. */
@@ -85,7 +87,7 @@ export class Patient {
   }
 
   #program(command: string): [file: string, args: string[]] {
-    if (!this.#list) return [`${binDirs.ours}/${this.#conf.type}`, []]
+    if (!this.#list) return [standalone, [this.#conf.type as string]]
     const capabilityArgs = JSON.stringify(this.#list.capabilityArgs)
     const options = ['--container-id', 'cid-1', '--capability-args', capabilityArgs, '--json']
     return [process.execPath, [linkwright, command.toLowerCase(), '-', this.container.sandbox, ...options]]
