@@ -1,36 +1,124 @@
 /** Looks everywhere, then judges. */
+import { setTimeout as pause } from 'node:timers/promises'
+import { askStatus as askDaemon } from '../../../daemon/client.ts'
 import { plugins } from '../../../plugins/index.ts'
+import { hostEnvironment } from '../../environment.ts'
+import { checkBinaries } from './checks/binaries.ts'
 import { checkConfDir } from './checks/conf-dir.ts'
+import { checkDaemon } from './checks/daemon.ts'
 import { checkFiltering } from './checks/filtering.ts'
 import { checkKernel } from './checks/kernel.ts'
+import { checkKeepers } from './checks/leases.ts'
+import { checkLeftBehind, type LeftBehind } from './checks/left-behind.ts'
 import { checkLimits } from './checks/limits.ts'
+import { checkPools } from './checks/pools.ts'
 import { checkSettings } from './checks/settings.ts'
-import { lookAtConfDir, networksOf } from './facts/conf-dir.ts'
+import { checkStatus } from './checks/status.ts'
+import { lookAtAttachments } from './facts/attachments.ts'
+import { lookAtBinaries } from './facts/binaries.ts'
+import { lookAtConfDir, type NetworkFacts, networksOf } from './facts/conf-dir.ts'
+import { lookAtDaemon } from './facts/daemon.ts'
 import { lookAtFiltering } from './facts/filtering.ts'
 import { lookAtKernel } from './facts/kernel.ts'
+import { lookAtKeepers } from './facts/leases.ts'
+import { lookAtLinks, lookAtReservations, lookAtRules } from './facts/left-behind.ts'
+import { lookAtPools } from './facts/pools.ts'
 import { lookAtSettings } from './facts/settings.ts'
+import { askStatus } from './facts/status.ts'
 import type { Finding } from './finding.ts'
 import type { Places } from './places.ts'
 import { see } from './see.ts'
-import { forwardedOf, neededOf, useOf } from './use.ts'
+import { forwardedOf, neededOf, useOf, wantedOf } from './use.ts'
 
-/** Milliseconds that one look may take. */
+/** Milliseconds that one look may take, and all calls of executables together. */
 const TIMEOUT = 10_000
+const ALL_CALLS = 60_000
+/** Milliseconds for one call of an executable, and for a daemon's answer. */
+const CALL = 5_000
+/** Milliseconds after which what seems to be left behind is looked at once more: an ADD that is under way is over then. */
+const AGAIN = 500
+
+const lookAtLeftBehind = async (
+  { cacheDir, dataDir }: Places,
+  directories: ReadonlyMap<string, string>,
+): Promise<LeftBehind> => {
+  // What an ADD makes comes before the cache knows of it.
+  const links = await see(TIMEOUT, lookAtLinks)
+  const rules = await see(TIMEOUT, lookAtRules)
+  const reservations = await see(TIMEOUT, () => lookAtReservations(directories, dataDir))
+  const attachments = await see(TIMEOUT, () => lookAtAttachments(cacheDir))
+  return { links, rules, reservations, attachments }
+}
+
+/** What both looks have found, of the networks that are asked for. */
+const judgeTwice = async (
+  look: () => Promise<LeftBehind>,
+  names: ReadonlyMap<string, string>,
+  only: readonly string[],
+): Promise<{ readonly left: LeftBehind; readonly findings: readonly Finding[] }> => {
+  const left = await look()
+  const first = checkLeftBehind(left, names, only)
+  if (!first.some(({ severity }) => severity === 'warning')) return { left, findings: first }
+  await pause(AGAIN)
+  const again = await look()
+  return { left: again, findings: checkLeftBehind(again, names, only) }
+}
+
+const versionsOf = (networks: readonly NetworkFacts[]) =>
+  networks.map(({ name, conf, plugins }) => ({
+    name,
+    version: conf.cniVersion || '0.1.0',
+    types: plugins.map(({ type }) => type),
+  }))
 
 /** Everything that was found, in the order of the report. */
 export const examine = async (places: Places): Promise<readonly Finding[]> => {
-  const conf = await see(TIMEOUT, () => lookAtConfDir(places.confDir, plugins))
-  const networks = networksOf(conf).filter(
-    ({ name }) => places.networks.length === 0 || places.networks.includes(name),
-  )
+  const { binDirs, confDir, dataDir, socket } = places
+  const conf = await see(TIMEOUT, () => lookAtConfDir(confDir, plugins))
+  const known = networksOf(conf)
+  const networks = known.filter(({ name }) => places.networks.length === 0 || places.networks.includes(name))
   const kernel = await lookAtKernel(TIMEOUT)
   const filtering = await lookAtFiltering(TIMEOUT)
   const settings = await lookAtSettings(TIMEOUT)
+  const pools = await see(TIMEOUT, () => lookAtPools(networks, plugins, dataDir))
+  const directories = new Map(
+    pools.seen ? pools.value.map(({ directory, network }) => [directory, network]) : [],
+  )
+  const { left, findings } = await judgeTwice(
+    () => lookAtLeftBehind(places, directories),
+    new Map(known.map(({ name, conf: { cniVersion } }) => [name, cniVersion || '0.1.0'])),
+    places.networks,
+  )
+  const status = await askStatus(networks, {
+    plugins,
+    path: binDirs.join(':'),
+    environment: hostEnvironment(),
+    timeout: CALL,
+  })
+  const wanted = wantedOf(networks, new Set(plugins.keys()))
+  const binaries = await see(ALL_CALLS, (signal) =>
+    lookAtBinaries(
+      wanted.map(({ type }) => type),
+      { directories: binDirs, socket, timeout: CALL, signal },
+    ),
+  )
+  const releases = [...new Set(binaries.seen ? binaries.value.flatMap(({ release }) => release ?? []) : [])]
+  const daemon = await see(TIMEOUT, () =>
+    lookAtDaemon(socket, TIMEOUT, (path) => askDaemon(path, { timeout: CALL })),
+  )
+  const keepers = await see(TIMEOUT * 2, () => lookAtKeepers(networks, CALL))
+  const attachments = left.attachments.seen ? (left.attachments.value ?? []) : []
   return [
     ...checkKernel(kernel, neededOf(networks)),
     ...checkFiltering(filtering, forwardedOf(networks)),
-    ...checkSettings(settings, useOf(networks, [])),
+    ...checkSettings(settings, useOf(networks, attachments)),
     ...checkLimits(settings),
-    ...checkConfDir(conf, places.confDir, places.networks),
+    ...checkConfDir(conf, confDir, places.networks),
+    ...checkPools(pools),
+    ...checkStatus(status),
+    ...checkBinaries(binaries, { directories: binDirs, wanted, networks: versionsOf(networks) }),
+    ...checkDaemon(daemon, socket, releases),
+    ...checkKeepers(keepers),
+    ...findings,
   ]
 }

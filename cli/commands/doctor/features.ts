@@ -15,6 +15,8 @@ export interface FeatureInfo {
   readonly option: string
   /** Whether the module has it in any case: an option of its own can be off. */
   readonly partial?: boolean
+  /** Nothing of ours needs it, but what stands beside us may (flannel's daemon has vxlan). */
+  readonly optional?: boolean
 }
 
 const linkKind = (name: string, module: string, option: string): FeatureInfo => ({
@@ -49,7 +51,7 @@ export const features: Readonly<Record<Feature, FeatureInfo>> = {
   vrf: linkKind('vrf', 'vrf', 'CONFIG_NET_VRF'),
   ifb: linkKind('ifb', 'ifb', 'CONFIG_IFB'),
   tun: linkKind('tun', 'tun', 'CONFIG_TUN'),
-  vxlan: linkKind('vxlan', 'vxlan', 'CONFIG_VXLAN'),
+  vxlan: { ...linkKind('vxlan', 'vxlan', 'CONFIG_VXLAN'), optional: true },
   tbf: { id: 'kernel.qdisc.tbf', title: 'qdisc tbf', module: 'sch_tbf', option: 'CONFIG_NET_SCH_TBF' },
   htb: { id: 'kernel.qdisc.htb', title: 'qdisc htb', module: 'sch_htb', option: 'CONFIG_NET_SCH_HTB' },
   ingress: {
@@ -64,6 +66,7 @@ export const features: Readonly<Record<Feature, FeatureInfo>> = {
     title: 'filter matchall',
     module: 'cls_matchall',
     option: 'CONFIG_NET_CLS_MATCHALL',
+    optional: true,
   },
   mirred: {
     id: 'kernel.action.mirred',

@@ -1,5 +1,6 @@
 /** What the networks, and the attachments that run, make of the host. */
 import { lookup } from '../../../cni/fold.ts'
+import type { Wanted } from './checks/binaries.ts'
 import type { Forwarded } from './checks/filtering.ts'
 import type { Use } from './checks/settings.ts'
 import type { AttachmentFacts } from './facts/attachments.ts'
@@ -55,4 +56,20 @@ export const useOf = (networks: readonly NetworkFacts[], attachments: readonly A
       .filter(([, all]) => all.length > 1 && !all.some(({ network }) => withSbr.has(network)))
       .map(([containerId]) => containerId),
   }
+}
+
+/** Types whose executables are looked at: all of ours, and what networks name. */
+export const wantedOf = (networks: readonly NetworkFacts[], own: ReadonlySet<string>): readonly Wanted[] => {
+  const named = networks.flatMap(({ plugins }) => plugins.flatMap(({ type, ipam }) => [type, ipam]))
+  const types = [...new Set([...own, ...named])].filter((type) => type !== '').sort()
+  return types.map((type) => ({
+    type,
+    own: own.has(type),
+    networks: networks
+      .filter(({ plugins }) => plugins.some((one) => one.type === type))
+      .map(({ name }) => name),
+    assigns: networks.flatMap(({ name, plugins }) =>
+      plugins.filter(({ ipam }) => ipam === type).map((one) => ({ network: name, by: one.type })),
+    ),
+  }))
 }

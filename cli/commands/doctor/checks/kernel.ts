@@ -28,7 +28,7 @@ export const checkKernel = (
 ): readonly Finding[] =>
   (Object.keys(features) as Feature[]).map((feature) => {
     const info = features[feature]
-    const { id, title, module, option } = info
+    const { id, title, module, option, optional } = info
     const { tried } = kernel
     const users = needed.get(feature) ?? []
     const result = tried.seen ? tried.value[feature] : fromLists(info, kernel)
@@ -40,7 +40,7 @@ export const checkKernel = (
       neededBy: users,
       ...(result && result.outcome !== 'works' && { kernelSays: result.why }),
     }
-    const forWhom = users.length > 0 ? `, which ${users.join(', ')} needs` : ''
+    const forWhom = users.length > 0 ? `, needed by ${users.join(', ')}` : ''
     if (!result)
       return unknown(id, `${title}: nobody knows`, {
         advice: tried.seen ? undefined : `run it as root, to have it tried (${tried.why})`,
@@ -53,5 +53,6 @@ export const checkKernel = (
         advice: 'the kernel has it, perhaps, but could not make one now: look at dmesg',
         facts,
       })
+    if (optional) return ok(id, `this kernel has no ${title}, which no plugin here needs`, { facts })
     return tell(id, `this kernel has no ${title}${forWhom}`, { advice: adviceOf(info, kernel), facts })
   })

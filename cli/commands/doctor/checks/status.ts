@@ -1,0 +1,28 @@
+/** Whether each network could take attachments now, as its plugins see it. */
+import { codes } from '../../../../cni/error.ts'
+import type { StatusFacts } from '../facts/status.ts'
+import { type Finding, failure, ok, warning } from '../finding.ts'
+
+const adviceFor = (network: string): string => `linkwright status ${network} asks again`
+
+export const checkStatus = (answers: readonly StatusFacts[]): readonly Finding[] =>
+  answers.map(({ network, index, type, answer }) => {
+    const id = `network.status.${network}.${index}`
+    const facts = { network, plugin: index, type, code: answer?.code ?? null }
+    if (!answer)
+      return ok(
+        id,
+        `${network}: ${type} was not asked: its configuration is broken, or STATUS is not for its version`,
+        {
+          facts,
+        },
+      )
+    const { code, problem } = answer
+    if (!problem) return ok(id, `${network}: ${type} is ready`, { facts })
+    // Code 51: an ADD works, but what it makes reaches less than it should.
+    const tell = code === codes.limitedConnectivity ? warning : failure
+    return tell(id, `${network}: ${type}: ${problem.msg}`, {
+      advice: problem.details ?? adviceFor(network),
+      facts,
+    })
+  })
