@@ -17,6 +17,7 @@ import {
   ProtocolError,
 } from './protocol.ts'
 import { Stream, type StreamOptions } from './stream.ts'
+import type { Turnstile } from './turnstile.ts'
 
 /** Who carries out a request. */
 export interface Exchange {
@@ -42,6 +43,8 @@ export interface ConnectionOptions extends StreamOptions {
     descriptors: readonly Descriptor[],
     exchange: Exchange,
   ) => Promise<Omit<Answer, 'acknowledge'> | null>
+  /** How many requests are begun at once. */
+  readonly turnstile: Turnstile
   /** Told why the peer was not served. */
   readonly refused: (error: ProtocolError) => void
   /** Milliseconds in which a request has to be complete. Default 5000. */
@@ -136,13 +139,18 @@ export class Connection {
   #receive(): void {
     const body = this.#assembly.frame()
     if (!body) return
+    clearTimeout(this.#idle)
+    this.#state = 'serving'
+    void this.#serve(body)
+  }
+
+  /** @throws ProtocolError */
+  #decode(body: Uint8Array): DaemonRequest {
     const request = decodeRequest(body)
     const expected = request.kind === 'status' ? 0 : Number(request.hasOwnNetns) + Number(request.hasCniNetns)
     if (this.#descriptors.length !== expected)
       throw new ProtocolError(`${this.#descriptors.length} descriptors came along instead of ${expected}`)
-    clearTimeout(this.#idle)
-    this.#state = 'serving'
-    void this.#serve(request)
+    return request
   }
 
   /** What a launcher says while its request is carried out. */
@@ -158,15 +166,18 @@ export class Connection {
     }
   }
 
-  async #serve(request: DaemonRequest): Promise<void> {
-    const descriptors = this.#descriptors
-    this.#descriptors = []
+  async #serve(body: Uint8Array): Promise<void> {
     const { signal } = this.#controller
+    const descriptors = this.#descriptors
     try {
+      await this.#options.turnstile.pass()
+      const request = this.#decode(body)
+      this.#descriptors = []
       const exchange: Exchange = { signal, deliver: (answer) => this.#deliver(answer) }
       const answer = await this.#options.serve(request, descriptors, exchange)
       if (answer) await this.#stream.write(encodeAnswer({ ...answer, acknowledge: false }))
-    } catch {
+    } catch (error) {
+      if (error instanceof ProtocolError) this.#options.refused(error)
       // Nobody is there to be told, or it is told by what comes instead of an answer: the end.
     } finally {
       for (const descriptor of descriptors) descriptor.close()

@@ -15,6 +15,7 @@ import type { OperationLog } from './operation-log.ts'
 import type { Answer, DaemonRequest } from './protocol.ts'
 import { Scheduler } from './scheduler.ts'
 import { statusOf } from './status.ts'
+import { Turnstile } from './turnstile.ts'
 
 /** Where launchers look for it. */
 export const DEFAULT_SOCKET = '/run/linkwright/linkwright.sock'
@@ -147,6 +148,7 @@ class RunningDaemon implements Daemon {
     })
     this.#connections = new Connections({
       ...options,
+      turnstile: new Turnstile(),
       open: () => this.#isOpen(maxConnections),
       serve: (request, descriptors, exchange) => this.#serve(request, descriptors, exchange),
       refused: (error) => {
