@@ -9,9 +9,10 @@
  * build/launcher-asan.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { withLock } from './lock.mjs'
 import { root } from './root.mjs'
 
 const { values } = parseArgs({
@@ -82,7 +83,10 @@ const build = () => {
 }
 
 try {
-  if (values.force || !isFresh()) build()
+  mkdirSync(join(root, 'build'), { recursive: true })
+  await withLock(join(root, 'build', `.${folder}`), () => {
+    if (values.force || !isFresh()) build()
+  })
 } catch (error) {
   console.error(error.message)
   process.exit(1)

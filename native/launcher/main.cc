@@ -227,5 +227,6 @@ int Main(int argc, char** argv, char** envp) {
 }  // namespace linkwright
 
 #ifdef LINKWRIGHT_HOSTED
-int main(int argc, char** argv, char** envp) { return linkwright::Main(argc, argv, envp); }
+// Without the exit handlers of a C library: nothing is given back before the end.
+int main(int argc, char** argv, char** envp) { linkwright::Exit(linkwright::Main(argc, argv, envp)); }
 #endif

@@ -1,0 +1,190 @@
+/** A daemon that dies, or might as well: what the launcher does then, at each step and for each verb. */
+import { beforeAll, describe, expect, test } from 'vitest'
+import { encodeAnswer } from '../../../daemon/protocol.ts'
+import { type Peer, words } from './fake-daemon.ts'
+import { builds, built, type Call, errorOf, Launched } from './launched.ts'
+
+const undone = {
+  cniVersion: '1.0.0',
+  code: 11,
+  msg: 'the linkwright daemon did not answer to the end',
+  details: 'what it may have done was undone by the standalone program',
+}
+
+describe.each(builds)('%s', (_, flags, file) => {
+  beforeAll(() => built(flags), 120_000)
+
+  /** A launcher whose daemon does `play` once it is greeted. */
+  const lost = async (
+    verb: string,
+    play: (peer: Peer) => void | Promise<void>,
+    { it = new Launched(file), ...call }: Call & { it?: Launched } = {},
+  ) => {
+    const daemon = it.daemon()
+    const running = it.run({ env: it.env({ CNI_COMMAND: verb }), ...call })
+    const peer = await daemon.greeted()
+    await play(peer)
+    return { it, finished: await running }
+  }
+
+  const dies = async (peer: Peer): Promise<void> => {
+    await peer.request()
+    peer.close()
+  }
+
+  const answer = encodeAnswer({ status: 0, acknowledge: true, stdout: '{}', stderr: 'log' })
+
+  test.each(['DEL', 'CHECK', 'GC', 'STATUS', 'NOPE'])('%s: the standalone program', async (verb) => {
+    const { it, finished } = await lost(verb, dies)
+    expect(finished).toMatchObject({ status: 0, stdout: `standalone ${verb}\n`, stderr: 'standalone says\n' })
+    expect(it.record(verb)).toMatchObject({ arguments: ['bridge'], stdin: '{"cniVersion":"1.0.0"}' })
+  })
+
+  test('VERSION: the standalone program, with standard input as it was', async () => {
+    const { it } = await lost('VERSION', dies, { input: 'not read' })
+    expect(it.record('VERSION')?.stdin).toBe('not read')
+  })
+
+  test.each([
+    ['before any of the answer', 0],
+    ['within its length', 3],
+    ['before its body', 4],
+    ['before its end', answer.length - 1],
+  ])('ADD, %s: a DEL, and try again later', async (_step, sent) => {
+    const { it, finished } = await lost('ADD', async (peer) => {
+      await peer.request()
+      peer.send(answer.subarray(0, sent))
+      peer.close()
+    })
+    expect(finished).toMatchObject({ status: 1, stderr: '' })
+    expect(errorOf(finished)).toEqual(undone)
+    expect(it.record('DEL')).toMatchObject({ arguments: ['bridge'], stdin: '{"cniVersion":"1.0.0"}' })
+    const environment = it.env({ CNI_COMMAND: 'DEL' })
+    expect(it.record('DEL')?.environment.toSorted()).toEqual(
+      Object.entries(environment)
+        .map(([name, value]) => `${name}=${value}`)
+        .toSorted(),
+    )
+    expect(it.record('DEL')?.descriptors).toEqual([
+      expect.stringMatching(/^0 \/memfd:stdin/),
+      '1 /dev/null',
+      '2 /dev/null',
+    ])
+    expect(it.record('ADD')).toBeNull()
+  })
+
+  test('ADD, with an answer that is none', async () => {
+    const { finished } = await lost('ADD', async (peer) => {
+      await peer.request()
+      peer.send(words(0xffffffff))
+      expect(await peer.bytes(1)).toHaveLength(0)
+    })
+    expect(errorOf(finished)).toEqual(undone)
+  })
+
+  test('a daemon that dies with a part of the request read has done nothing: the ADD is done', async () => {
+    const input = JSON.stringify('x'.repeat(400_000))
+    const { it, finished } = await lost(
+      'ADD',
+      async (peer) => {
+        await peer.bytes(300)
+        peer.close()
+      },
+      { input },
+    )
+    expect(finished).toMatchObject({ status: 0, stdout: 'standalone ADD\n' })
+    expect(it.record('ADD')?.stdin).toBe(input)
+    expect(it.record('DEL')).toBeNull()
+  })
+
+  test('a small request that was not read', async () => {
+    const it = new Launched(file)
+    const daemon = it.daemon()
+    const running = it.run()
+    const peer = await daemon.greeted()
+    // Sent, by the time that the launcher waits; nobody has looked at it.
+    await it.waits()
+    peer.close()
+    expect(await running).toMatchObject({ status: 0, stdout: 'standalone ADD\n' })
+    expect(it.record('DEL')).toBeNull()
+  })
+
+  test.each([
+    ['exited with 3', 'status', '3', 'it exited with 3'],
+    ['can not be executed', 'linkwright-cni', '', /^\/.*\/linkwright-cni could not be executed$/],
+  ])('a DEL that %s is told of', async (_what, name, text, words) => {
+    const it = new Launched(file)
+    it.write(name, text, 0o755)
+    if (text === '') it.write(name, '#!/nowhere/interpreter\n', 0o755)
+    const { finished } = await lost('ADD', dies, { it })
+    const { code, details = '' } = errorOf(finished)
+    expect(code).toBe(11)
+    const said = 'what it may have done could not be undone by the standalone program: '
+    expect(details.slice(0, said.length)).toBe(said)
+    expect(details.slice(said.length)).toMatch(words)
+  })
+
+  test('a DEL that a signal ends is told of', async () => {
+    const it = new Launched(file)
+    it.write('linkwright-cni', '#!/bin/sh\nkill -9 $$\n')
+    const { finished } = await lost('ADD', dies, { it })
+    expect(errorOf(finished).details).toMatch(/standalone program: it was ended by signal 9$/)
+  })
+
+  test('a deadline: DEL falls over, ADD is taken back', async () => {
+    const silent = async (peer: Peer): Promise<void> => {
+      await peer.request()
+      // Until the launcher gives up.
+      expect(await peer.bytes(1)).toHaveLength(0)
+    }
+    const [del, add] = await Promise.all(
+      ['DEL', 'ADD'].map((verb) => {
+        const it = new Launched(file)
+        return lost(verb, silent, { it, env: it.env({ CNI_COMMAND: verb, LINKWRIGHT_TIMEOUT: '1' }) })
+      }),
+    )
+    expect(del?.finished.stdout).toBe('standalone DEL\n')
+    expect(del?.finished.ms).toBeGreaterThan(990)
+    expect(errorOf(add!.finished)).toEqual(undone)
+  })
+
+  test('a deadline for the input too', async () => {
+    const it = new Launched(file)
+    const daemon = it.daemon()
+    const prefix = ['sh', '-c', 'mkfifo "$0" && exec "$@" 3<>"$0" <&3', `${it.folder}/endless`]
+    const running = it.run({ prefix, env: it.env({ LINKWRIGHT_TIMEOUT: '1' }) })
+    await daemon.greeted()
+    expect(errorOf(await running)).toMatchObject({ code: 5, msg: 'error reading from stdin: ETIMEDOUT' })
+  })
+})
+
+describe('under strace', () => {
+  beforeAll(() => built([]), 120_000)
+  const [, , file] = builds[0]!
+
+  test('a DEL that is not over in 60 seconds is ended', async () => {
+    const it = new Launched(file)
+    it.write('hang', '')
+    const daemon = it.daemon()
+    // The wait for the child ends at once, as if its time were over.
+    const prefix = ['strace', '-q', '-o', '/dev/null', '-e', 'inject=rt_sigtimedwait:error=EAGAIN']
+    const running = it.run({ prefix })
+    const peer = await daemon.greeted()
+    await peer.request()
+    peer.close()
+    const finished = await running
+    expect(errorOf(finished)).toMatchObject({ code: 11 })
+    expect(errorOf(finished).details).toContain('was not over in 60 seconds, and was ended')
+  })
+
+  test('a DEL for which there is no process is told of', async () => {
+    const it = new Launched(file)
+    const daemon = it.daemon()
+    const prefix = ['strace', '-q', '-o', '/dev/null', '-e', 'inject=clone:error=EAGAIN']
+    const running = it.run({ prefix })
+    const peer = await daemon.greeted()
+    await peer.request()
+    peer.close()
+    expect(errorOf(await running).details).toContain('no process could be made: EAGAIN')
+  })
+})
