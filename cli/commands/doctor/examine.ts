@@ -7,6 +7,7 @@ import { checkBinaries } from './checks/binaries.ts'
 import { checkConfDir } from './checks/conf-dir.ts'
 import { checkDaemon } from './checks/daemon.ts'
 import { checkFiltering } from './checks/filtering.ts'
+import { checkInstallation } from './checks/installation.ts'
 import { checkKernel } from './checks/kernel.ts'
 import { checkKeepers } from './checks/leases.ts'
 import { checkLeftBehind, type LeftBehind } from './checks/left-behind.ts'
@@ -19,6 +20,7 @@ import { lookAtBinaries } from './facts/binaries.ts'
 import { lookAtConfDir, type NetworkFacts, networksOf } from './facts/conf-dir.ts'
 import { lookAtDaemon } from './facts/daemon.ts'
 import { lookAtFiltering } from './facts/filtering.ts'
+import { lookAtInstallation } from './facts/installation.ts'
 import { lookAtKernel } from './facts/kernel.ts'
 import { lookAtKeepers } from './facts/leases.ts'
 import { lookAtLinks, lookAtReservations, lookAtRules } from './facts/left-behind.ts'
@@ -103,6 +105,9 @@ export const examine = async (places: Places): Promise<readonly Finding[]> => {
     ),
   )
   const releases = [...new Set(binaries.seen ? binaries.value.flatMap(({ release }) => release ?? []) : [])]
+  const installation = await see(TIMEOUT, () =>
+    lookAtInstallation(places.prefix, binDirs[0] ?? '/opt/cni/bin'),
+  )
   const daemon = await see(TIMEOUT, () =>
     lookAtDaemon(socket, TIMEOUT, (path) => askDaemon(path, { timeout: CALL })),
   )
@@ -117,6 +122,7 @@ export const examine = async (places: Places): Promise<readonly Finding[]> => {
     ...checkPools(pools),
     ...checkStatus(status),
     ...checkBinaries(binaries, { directories: binDirs, wanted, networks: versionsOf(networks) }),
+    ...checkInstallation(installation, binaries.seen ? binaries.value : []),
     ...checkDaemon(daemon, socket, releases),
     ...checkKeepers(keepers),
     ...findings,

@@ -127,7 +127,10 @@ it('tells what the plugins of a network would refuse', async () => {
   await write('/run/conf/30-net.conf', JSON.stringify({ cniVersion: '1.0.0', name: 'net', type: 'portmap' }))
   const first = await doctor()
   expect(first.status).toBe(1)
-  expect(first.by.get('conf.plugin.net.0')).toMatchObject({ severity: 'failure', message: /sideways/ })
+  expect(first.by.get('conf.plugin.net.0')).toMatchObject({
+    severity: 'failure',
+    message: expect.stringMatching(/sideways/),
+  })
   expect(first.by.get('binary.version.net.foreign')).toMatchObject({ severity: 'failure' })
   expect(first.by.get('conf.name.20-list.json')).toMatchObject({ severity: 'warning' })
   expect(first.by.get('conf.duplicate.net')).toMatchObject({
@@ -136,7 +139,10 @@ it('tells what the plugins of a network would refuse', async () => {
   })
   await write('/run/conf/10-net.conflist', conf({ type: 'macvlan', master: 'nowhere0' }))
   const second = await doctor()
-  expect(second.by.get('network.status.net.0')).toMatchObject({ severity: 'failure', message: /nowhere0/ })
+  expect(second.by.get('network.status.net.0')).toMatchObject({
+    severity: 'failure',
+    message: expect.stringMatching(/nowhere0/),
+  })
 })
 
 it('tells what attachments have left behind', async () => {
@@ -210,7 +216,7 @@ it('knows executables of ours, and changes nothing', async () => {
   expect(await state()).toEqual(before)
   expect(report.by.get('binary.ptp')).toMatchObject({
     severity: 'ok',
-    facts: { maker: 'linkwright', release: /^\d+\.\d+\.\d+/ },
+    facts: { maker: 'linkwright', release: expect.stringMatching(/^\d+\.\d+\.\d+/) },
   })
   expect(report.by.get('daemon.socket')).toMatchObject({ severity: 'ok' })
   expect(report.status).toBe(0)

@@ -15,9 +15,10 @@ const checkFirst = ({ directory, files }: ConfDirFacts): Finding => {
     })
   const facts = { directory, file: first.file, network: first.network?.name ?? null, others: others.length }
   const rest = others.length > 0 ? `, before ${count(others.length, 'other file')}` : ''
-  if (first.network)
+  if (first.network && !first.misnamed)
     return ok(id, `runtimes take ${first.file}${rest}: network ${first.network.name}`, { facts })
-  return failure(id, `runtimes take ${first.file}${rest}, which is broken`, {
+  const why = first.network ? 'which containerd reads no list from' : 'which is broken'
+  return failure(id, `runtimes take ${first.file}${rest}, ${why}`, {
     advice: 'containerd then has no network at all: mend it, or take it out of the directory',
     facts,
   })

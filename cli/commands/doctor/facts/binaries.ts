@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { isObject } from '../../../../cni/fold.ts'
 import { createExec } from '../../../../cni/spawn.ts'
 import { Netns } from '../../../../netlink/netns.ts'
+import { LAUNCHER, STANDALONE } from '../../install/layout.ts'
 import { isGoProgram } from './elf.ts'
 
 /** Who made it: `linkwright`: it leads to our launcher or program; `go`: Go's compiler, so the reference or one like it. */
@@ -33,12 +34,11 @@ export interface BinaryFacts {
   readonly standalone: { readonly path: string; readonly usable: boolean } | null
 }
 
-/** Our launcher, and what `npm run build` makes in its stead. */
-const LAUNCHER = 'linkwright-launcher'
-const OURS = /^linkwright-(?:launcher|cni)(?:\.cjs)?$/
-const STANDALONE = 'linkwright-cni'
+/** Our launcher, our program, and what `npm run build` makes of it. */
+const ours = new Set([LAUNCHER, STANDALONE, `${STANDALONE}.cjs`])
 
-const isExecutable = (path: string): boolean => {
+/** Whether it is a file that this process may execute. */
+export const isExecutable = (path: string): boolean => {
   try {
     accessSync(path, constants.X_OK)
     return statSync(path).isFile()
@@ -48,7 +48,7 @@ const isExecutable = (path: string): boolean => {
 }
 
 const makerOf = (real: string): Maker => {
-  if (OURS.test(basename(real))) return 'linkwright'
+  if (ours.has(basename(real))) return 'linkwright'
   try {
     return isGoProgram(real) ? 'go' : 'other'
   } catch {

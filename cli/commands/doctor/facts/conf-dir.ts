@@ -5,7 +5,7 @@ import { readConf } from '../../../../cni/attachment.ts'
 import { confFor } from '../../../../cni/chain.ts'
 import { loadConfFile, type NetworkConf, type PluginConf } from '../../../../cni/conflist.ts'
 import { CniError } from '../../../../cni/error.ts'
-import { lookup } from '../../../../cni/fold.ts'
+import { isObject, lookup } from '../../../../cni/fold.ts'
 import { ipamType, ownIpamPlugin } from '../../../../cni/ipam.ts'
 import type { Plugins } from '../../../../cni/plugin.ts'
 import type { JsonObject } from '../../../../cni/types.ts'
@@ -91,18 +91,42 @@ const toPlugin = (plugins: Plugins, network: NetworkConf, plugin: PluginConf): P
   }
 }
 
-const isSingle = (path: string): boolean =>
-  lookup(JSON.parse(readFileSync(path, 'utf8')) as JsonObject, 'type') !== undefined
+/** @throws Error where what is there can't be read as a file: a FIFO would stop whoever opens it */
+const checkIsFile = (path: string): void => {
+  const stats = statSync(path)
+  if (!stats.isFile()) throw new Error(`${path} is not a file`)
+  if (stats.size > MAX_SIZE) throw new Error(`${path} has more than ${MAX_SIZE} bytes`)
+}
+
+/** The files of a list's own directory, `NAME/*.conf`, from which libcni takes further plugins. */
+const checkMore = (directory: string, name: unknown): void => {
+  if (typeof name !== 'string' || name === '' || name.includes('/') || name.includes('\0')) return
+  const folder = join(directory, name)
+  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return
+  const names = readdirSync(folder).filter((file) => extname(file) === '.conf')
+  if (names.length > MAX_FILES) throw new Error(`${folder} has more than ${MAX_FILES} configurations`)
+  for (const file of names) checkIsFile(join(folder, file))
+}
+
+/** The object in a file; undefined where it holds none. */
+const objectIn = (path: string): Readonly<Record<string, unknown>> | undefined => {
+  try {
+    const json: unknown = JSON.parse(readFileSync(path, 'utf8'))
+    return isObject(json) ? json : undefined
+  } catch {
+    // Told by whoever reads it as a configuration.
+    return undefined
+  }
+}
 
 const readFile = (plugins: Plugins, directory: string, file: string): ConfFile => {
   const path = join(directory, file)
   try {
-    const stats = statSync(path)
-    // A FIFO would stop whoever opens it.
-    if (!stats.isFile()) throw new Error(`${path} is not a file`)
-    if (stats.size > MAX_SIZE) throw new Error(`${path} has more than ${MAX_SIZE} bytes`)
+    checkIsFile(path)
+    const json = objectIn(path)
+    checkMore(directory, json?.name)
     const conf = loadConfFile(path)
-    const misnamed = extname(file) !== '.conflist' && !isSingle(path)
+    const misnamed = extname(file) !== '.conflist' && json !== undefined && lookup(json, 'type') === undefined
     const network = {
       file,
       name: conf.name,
