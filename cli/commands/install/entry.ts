@@ -1,5 +1,5 @@
 /** One name that installing puts somewhere: a plugin, the command, a unit, a configuration. */
-import { chmodSync, linkSync, lstatSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { chmodSync, linkSync, lstatSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { isErrno } from '../../../netlink/error.ts'
 import { attempt, InstallError } from './error.ts'
@@ -56,29 +56,40 @@ const transfer = (from: string, to: string, { mode, uid, gid }: Saved & { kind: 
   }
 }
 
-/** A name in `folder` that is free, after that of `path`. */
-const freeName = (folder: string, path: string): string => {
-  let taken: readonly string[] = []
-  try {
-    taken = readdirSync(folder)
-  } catch (error) {
-    if (!isErrno(error, 'ENOENT')) throw error
-  }
+/**
+ * A name in `folder` for what was found at `path`: one that is free, or of a file that an installer, which was killed
+ * then, has kept already.
+ * @param used names that belong to somebody
+ */
+const nameFor = (folder: string, path: string, saved: Saved & { kind: 'file' }, used: readonly string[]) => {
   // A name may begin with a dot, and the manifest takes none that does.
   const plain = basename(path).replace(/^[^A-Za-z0-9]+/, '') || 'file'
   for (let i = 1; ; i++) {
     const name = i === 1 ? plain : `${plain}.${i}`
-    if (!taken.includes(name)) return name
+    if (used.includes(name)) continue
+    const there = look(join(folder, name))
+    if (there === null) return { name, isThere: false }
+    if (there.kind !== 'file' || !isSame(there, saved)) continue
+    const { mode, uid, gid } = there.stat
+    if ((mode & 0o7777) === saved.mode && uid === saved.uid && gid === saved.gid)
+      return { name, isThere: true }
   }
 }
 
-/** How what was found is kept. @throws InstallError for what can't be */
-const savedOf = (found: Found, path: string, folder: string): Saved => {
-  if (found.kind === 'link') return found
+/** How what was found is kept, and whether that has been done. @throws InstallError for what can't be */
+const savedOf = (
+  found: Found,
+  path: string,
+  folder: string,
+  used: readonly string[],
+): { saved: Saved; isThere: boolean } => {
+  if (found.kind === 'link') return { saved: found, isThere: true }
   if (found.kind === 'other')
     throw new InstallError(`${path} is ${found.what}`, 'move it away: only files and links can be replaced')
   const { mode, uid, gid } = found.stat
-  return { kind: 'file', name: freeName(folder, path), mode: mode & 0o7777, uid, gid, sha256: found.sha256 }
+  const saved = { kind: 'file', name: '', mode: mode & 0o7777, uid, gid, sha256: found.sha256 } as const
+  const { name, isThere } = nameFor(folder, path, saved, used)
+  return { saved: { ...saved, name }, isThere }
 }
 
 /** Whether the file that was kept is there and as it was. */
@@ -176,9 +187,15 @@ export interface Placing {
 /**
  * @param known the entry of the manifest, where there is one
  * @param folder where files are kept that are replaced
+ * @param used names in there that entries speak of
  * @throws InstallError where something stands there that can't be replaced
  */
-export const planEntry = (wanted: Wanted, known: Entry | undefined, folder: string): Placing => {
+export const planEntry = (
+  wanted: Wanted,
+  known: Entry | undefined,
+  folder: string,
+  used: readonly string[],
+): Placing => {
   const { path, role } = wanted
   const made = madeOf(wanted)
   const found = attempt(`looking at ${path}`, () => look(path))
@@ -195,14 +212,14 @@ export const planEntry = (wanted: Wanted, known: Entry | undefined, folder: stri
     const entry = { path, role, made, replaced: known?.replaced ?? null }
     return { entry, save: null, place: placeStep(wanted, found, null, folder) }
   }
-  // An installer that was killed has kept it already.
+  // An installer that was killed has kept it, and written that down.
   const before = known?.replaced
-  const kept = before && isSame(found, before) && isKept(before, folder) ? before : null
-  const replaced = kept ?? savedOf(found, path, folder)
+  const isKnown = before && isSame(found, before) && isKept(before, folder)
+  const { saved, isThere } = isKnown ? { saved: before, isThere: true } : savedOf(found, path, folder, used)
   return {
-    entry: { path, role, made, replaced },
-    save: kept || replaced.kind === 'link' ? null : saveStep(path, replaced, folder),
-    place: placeStep(wanted, found, replaced, folder),
+    entry: { path, role, made, replaced: saved },
+    save: isThere || saved.kind === 'link' ? null : saveStep(path, saved, folder),
+    place: placeStep(wanted, found, saved, folder),
   }
 }
 

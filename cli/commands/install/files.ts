@@ -126,7 +126,8 @@ export const writeTextNew = (path: string, text: string, mode: number): void =>
   writeNew(path, { mode }, (write) => write(Buffer.from(text)))
 
 /**
- * Puts something at `path` in one step, whatever file or link was there.
+ * Puts something at `path` in one step, whatever file or link was there. The name is on the disk after
+ * {@link syncFolder}: twenty links in a folder need one.
  * @param make makes it under the name that it is given
  */
 export const replace = (path: string, make: (temporary: string) => void): void => {
@@ -138,7 +139,6 @@ export const replace = (path: string, make: (temporary: string) => void): void =
     rmSync(temporary, { force: true })
     throw error
   }
-  syncFolder(dirname(path))
 }
 
 /** Puts a symbolic link at `path`. */
@@ -149,11 +149,8 @@ export const replaceLink = (path: string, target: string): void =>
 export const replaceText = (path: string, text: string, mode: number): void =>
   replace(path, (temporary) => writeTextNew(temporary, text, mode))
 
-/** Removes a name, and lets that reach the disk. Safe to repeat. */
-export const remove = (path: string): void => {
-  rmSync(path, { force: true })
-  syncFolder(dirname(path))
-}
+/** Removes a name. Safe to repeat. */
+export const remove = (path: string): void => rmSync(path, { force: true })
 
 /** What is found at a path, without following it. */
 export type Found =

@@ -1,5 +1,6 @@
 /** `linkwright install` and `linkwright uninstall`. */
 import { resolve } from 'node:path'
+import { CniError } from '../../../cni/error.ts'
 import { type Command, defineCommand, type Output, UsageError } from '../../command.ts'
 import { stoppable } from '../../stoppable.ts'
 import { InstallError } from './error.ts'
@@ -85,9 +86,11 @@ const report = async (
     checkRoot(values['dry-run'] ?? false)
     return await stoppable(work)
   } catch (error) {
-    if (!(error instanceof InstallError)) throw error
-    if (values.json) printJson(output, { error: { message: error.message, details: error.details } })
-    printFailure(output, error)
+    // Stopped by a signal.
+    const failure = error instanceof CniError ? new InstallError(error.msg, error.details, error) : error
+    if (!(failure instanceof InstallError)) throw error
+    if (values.json) printJson(output, { error: { message: failure.message, details: failure.details } })
+    printFailure(output, failure)
     return 1
   }
 }

@@ -5,7 +5,7 @@ import { UndoStack } from '../../../cni/undo.ts'
 import { readConf } from './conf.ts'
 import { planEntry, type Wanted } from './entry.ts'
 import { explain, InstallError } from './error.ts'
-import { look, remove } from './files.ts'
+import { look, remove, syncFolder } from './files.ts'
 import { allMissing, checkFolder, makeFolderStep, tidySteps } from './folders.ts'
 import { LAUNCHER, type Layout, linkText } from './layout.ts'
 import { withLocks } from './lock.ts'
@@ -22,7 +22,7 @@ import {
 import { readSource, type Source } from './source.ts'
 import type { Note, Plan, Progress, Step } from './step.ts'
 import { forgetStep, planTakeBack } from './take-back.ts'
-import { areStarted, systemctlStep, toStart, unitsOf } from './units.ts'
+import { areStarted, systemctl as runSystemctl, systemctlStep, toStart, unitsOf } from './units.ts'
 import { askVersion, verify } from './verify.ts'
 import { currentVersionIn, planPruning, planStaging, switchStep } from './versions.ts'
 
@@ -161,7 +161,7 @@ class Planner {
 
     const placings = wanted.map((one) => {
       const known = before?.entries.find(({ path }) => path === one.path)
-      return planEntry(one, known, layout.replaced)
+      return planEntry(one, known, layout.replaced, keptNames(before))
     })
     const during: Manifest = {
       ...placings.reduce((manifest, { entry }) => withEntry(manifest, entry), before ?? emptyManifest),
@@ -187,10 +187,9 @@ class Planner {
       ...placeOf('plugin'),
       ...placeOf('command'),
       ...obsolete.flatMap(({ step }) => step ?? []),
-      ...start.reload,
       ...placeOf('unit'),
       ...placeOf('conf'),
-      ...start.start,
+      ...start,
       ...(isEqual(during, after) ? [] : [recordStep(layout.manifest, during, after)]),
     ]
     const cleaning = [
@@ -202,29 +201,20 @@ class Planner {
     return { name: staging.name, types, steps, cleaning, notes }
   }
 
-  /** @returns `reload`, only for the way back, before the units are placed, and `start` after */
-  async #start(
-    units: readonly string[],
-    areNew: boolean,
-    isSwitched: boolean,
-  ): Promise<{ reload: Step[]; start: Step[] }> {
+  async #start(units: readonly string[], areNew: boolean, isSwitched: boolean): Promise<Step[]> {
     const { systemd, systemctl } = this.options
-    if (!systemd?.start || systemctl === null) return { reload: [], start: [] }
+    if (!systemd?.start || systemctl === null) return []
     const running = !areNew && (await areStarted(systemctl, units))
-    if (running && !isSwitched) return { reload: [], start: [] }
-    const reload = ['daemon-reload']
+    if (running && !isSwitched) return []
     const services = units.filter((unit) => unit.endsWith('.service'))
-    return {
-      reload: [systemctlStep(systemctl, reload, reload)],
-      start: [
-        systemctlStep(systemctl, reload, null),
-        ...(running
-          ? []
-          : [systemctlStep(systemctl, ['enable', '--now', ...units], ['disable', '--now', ...units])]),
-        // What runs is the version before; launchers do without a daemon meanwhile.
-        ...(services.length > 0 ? [systemctlStep(systemctl, ['try-restart', ...services], null)] : []),
-      ],
-    }
+    return [
+      systemctlStep(systemctl, ['daemon-reload'], null),
+      ...(running
+        ? []
+        : [systemctlStep(systemctl, ['enable', '--now', ...units], ['disable', '--now', ...units])]),
+      // What runs is the version before; launchers do without a daemon meanwhile.
+      ...(services.length > 0 ? [systemctlStep(systemctl, ['try-restart', ...services], null)] : []),
+    ]
   }
 }
 
@@ -300,7 +290,12 @@ export const install = async (options: InstallOptions): Promise<Outcome> => {
   return await withLocks([layout.lib, layout.binDir], signal, async () => {
     try {
       const plan = await planner.plan(version, missing)
+      const { systemctl } = options
+      // Comes last on the way back: when the units are what they were.
+      if (systemctl !== null && plan.steps.some(({ action }) => action === 'run'))
+        undo.push('run systemctl daemon-reload', () => runSystemctl(systemctl, ['daemon-reload']))
       await takeAll(plan.steps, progress)
+      for (const path of needed) syncFolder(path)
       undo.discard()
       const notes = [...plan.notes, ...(await clean(plan.cleaning, progress))]
       return { ...plan, notes, steps: [...folders, ...plan.steps] }

@@ -4,7 +4,7 @@ import { dirname } from 'node:path'
 import * as z from 'zod/mini'
 import { readText } from '../../../ipam/files.ts'
 import { explain, InstallError, isMissing } from './error.ts'
-import { replaceText } from './files.ts'
+import { replaceText, syncFolder } from './files.ts'
 
 /** 200 entries have 60 kB. */
 const MAX_BYTES = 1 << 20
@@ -84,8 +84,11 @@ export const readManifest = (file: string): Manifest | null => {
   throw damaged(`${where.join('.')}: ${message}`)
 }
 
-export const writeManifest = (file: string, manifest: Manifest): void =>
+/** It is on the disk when this returns. */
+export const writeManifest = (file: string, manifest: Manifest): void => {
   replaceText(file, `${JSON.stringify(manifest, null, 2)}\n`, 0o600)
+  syncFolder(dirname(file))
+}
 
 /** With an entry in the place of any for the same path. */
 export const withEntry = (manifest: Manifest, added: Entry): Manifest => ({

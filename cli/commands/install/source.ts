@@ -28,9 +28,11 @@ export interface SourceFile {
 export interface Source {
   readonly folder: string
   readonly files: readonly SourceFile[]
+  /** Symbolic links in the version's folder by their places, so that its `bin` is as a build's: a CNI_PATH. */
+  readonly links: Readonly<Record<string, string>>
   /** Sorted. */
   readonly types: readonly string[]
-  /** Over the names, modes and contents of all files: the first 12 digits of a SHA-256. */
+  /** Over the names, modes and contents of everything: the first 12 digits of a SHA-256. */
   readonly hash: string
   readonly bytes: number
   /** What the command line is in the version's folder; null where the build has none. */
@@ -102,13 +104,18 @@ export const readSource = (folder: string): Source =>
     const bytes = files.reduce((sum, { size }) => sum + size, 0)
     if (files.length > MAX_FILES || bytes > MAX_BYTES)
       throw new InstallError(`${folder} holds ${files.length} files of ${bytes} bytes`, 'that is no build')
+    const types = typesOf(folder)
+    const links = Object.fromEntries(types.map((type) => [`bin/${type}`, `../${LAUNCHER}`]))
+    if (isWhole) links[`bin/${COMMAND}`] = `../${STANDALONE}`
     const hash = createHash('sha256')
+    for (const [name, target] of Object.entries(links)) hash.update(`${name} ${target}\n`)
     for (const { name, executable, sha256 } of files) hash.update(`${name} ${executable} ${sha256}\n`)
     const own = `cli/${COMMAND}.cjs`
     return {
       folder,
       files,
-      types: typesOf(folder),
+      links,
+      types,
       hash: hash.digest('hex').slice(0, 12),
       bytes,
       command: isWhole ? STANDALONE : files.some(({ name }) => name === own) ? own : null,

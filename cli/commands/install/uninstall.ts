@@ -3,7 +3,7 @@ import { statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { UndoStack } from '../../../cni/undo.ts'
 import { attempt, InstallError } from './error.ts'
-import { look, remove } from './files.ts'
+import { look, remove, syncFolder } from './files.ts'
 import { removeEmpty, tidySteps } from './folders.ts'
 import type { Layout } from './layout.ts'
 import { withLocks } from './lock.ts'
@@ -99,6 +99,9 @@ class Uninstaller {
     }
     if (systemctl !== null && started.length > 0)
       await this.#take(systemctlStep(systemctl, ['daemon-reload'], null))
+    const changed = new Set(isBack.map(({ entry }) => dirname(entry.path)).filter(isFolder))
+    if (!this.options.dryRun) for (const folder of changed) syncFolder(folder)
+    // What was kept goes when its copy is on the disk.
     await this.#forget(isBack)
     if (left && left.entries.length > 0) await this.#take(this.#recordStep(left))
     else await this.#removeAll(manifest)
@@ -138,7 +141,7 @@ class Uninstaller {
     }
     for (const step of tidySteps([layout.lib, layout.replaced])) await this.#take(step)
     if (manifest) await this.#take(linkStep(layout.manifest))
-    const own = [layout.replaced, layout.lib, dirname(layout.command), dirname(layout.lib)]
+    const own = [layout.replaced, layout.lib, dirname(layout.command), dirname(layout.lib), layout.prefix]
     const folders = [...new Set([...own, ...[...(manifest?.folders ?? [])].reverse()])]
     for (const path of folders.filter(isFolder)) await this.#take(folderStep(path))
   }

@@ -21,7 +21,8 @@ const usual = { command: '/opt/linkwright/bin/linkwright', binDir: '/opt/cni/bin
 export const unitText = (text: string, { command, binDir }: Pick<Layout, 'command' | 'binDir'>): string =>
   text.replace(/^Exec\w+=.*$/gm, (line) =>
     line
-      .split(/(\s+|=)/)
+      // Prefixes of systemd.service(5) stand before a path.
+      .split(/([\s=]+[-@:+!|]*)/)
       .map((word) =>
         word === usual.command
           ? command
@@ -84,7 +85,7 @@ export const findSystemctl = (booted = '/run/systemd/system'): string | null => 
 }
 
 /** Runs systemctl. @throws InstallError */
-const systemctl = async (program: string, args: readonly string[]): Promise<void> => {
+export const systemctl = async (program: string, args: readonly string[]): Promise<void> => {
   const words = `systemctl ${args.join(' ')}`
   const ended = await execute(program, args, { env: { PATH: PLAIN_PATH }, timeout: TIMEOUT }).catch(
     (error: unknown) => {

@@ -13,6 +13,7 @@ import {
   rmSync,
   statfsSync,
   statSync,
+  symlinkSync,
   utimesSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -62,9 +63,15 @@ const filesBelow = (folder: string): string[] =>
     .filter((entry) => !entry.isDirectory())
     .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
 
-/** Whether a version's folder holds exactly the files of `source`. */
-const isIntact = (folder: string, { files }: Source): boolean => {
-  if (filesBelow(folder).length !== files.length) return false
+/** Whether a version's folder holds exactly what `source` has. */
+const isIntact = (folder: string, { files, links }: Source): boolean => {
+  const targets = Object.entries(links)
+  if (filesBelow(folder).length !== files.length + targets.length) return false
+  const isLinked = targets.every(([name, target]) => {
+    const found = look(join(folder, name))
+    return found?.kind === 'link' && found.target === target
+  })
+  if (!isLinked) return false
   return files.every((file) => {
     const found = look(join(folder, file.name))
     return (
@@ -98,11 +105,14 @@ const stage = (source: Source, folder: string): void => {
   }
   try {
     makeFolder(temporary)
-    const inner = new Set(source.files.map(({ name }) => dirname(name)).filter((name) => name !== '.'))
+    const links = Object.entries(source.links)
+    const names = [...source.files.map(({ name }) => name), ...links.map(([name]) => name)]
+    const inner = new Set(names.map((name) => dirname(name)).filter((name) => name !== '.'))
     for (const name of inner) makeFolder(join(temporary, name))
     for (const file of source.files)
       if (copyNew(file.path, join(temporary, file.name), { mode: modeOf(file) }) !== file.sha256)
         throw new InstallError(`${file.path} was changed while it was copied`, 'try once more')
+    for (const [name, target] of links) symlinkSync(target, join(temporary, name))
     for (const name of inner) syncFolder(join(temporary, name))
     syncFolder(temporary)
     renameSync(temporary, folder)
@@ -158,6 +168,7 @@ export const switchStep = ({ current, lib }: Layout, from: string | null, to: st
         from === null ? remove(current) : replaceLink(current, from),
       )
       replaceLink(current, to)
+      syncFolder(lib)
       // Its date tells when it was last used.
       const old = from === null ? undefined : join(lib, from)
       if (old !== undefined && lstatSync(old, { throwIfNoEntry: false }))
@@ -185,7 +196,8 @@ export const usersOf = (folder: string): string | null => {
     const age = Date.now() - statSync(folder).mtimeMs
     return age < SURELY_OVER ? 'processes that can not be seen from here' : null
   }
-  const ids = processesIn(folder)
+  // This one may be an installed copy: it has all it needs.
+  const ids = processesIn(folder).filter((id) => id !== process.pid)
   if (ids.length === 0) return null
   return `process ${ids.slice(0, 5).join(', ')}${ids.length > 5 ? ', …' : ''}`
 }

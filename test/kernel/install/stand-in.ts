@@ -49,7 +49,7 @@ afterAll(() => place && rmSync(place, { recursive: true, force: true }))
 
 const launcher = (): Promise<string> =>
   (compiled ??= (async () => {
-    place = mkdtempSync(join(tmpdir(), 'linkwright-stand-in-'))
+    place = mkdtempSync(join(fastFolder(), 'linkwright-stand-in-'))
     const source = join(place, 'launcher.c')
     writeFileSync(source, LAUNCHER)
     await must('cc', ['-Os', '-static', '-o', join(place, 'launcher'), source])
@@ -80,6 +80,8 @@ export const makeBuild = async (folder: string, options: BuildOptions = {}): Pro
     '#!/bin/sh',
     'type=$1; shift',
     `test "$1" = --version && { echo "CNI $type plugin v${version}"; exit 0; }`,
+    // Holds its version in use.
+    'test "$CNI_COMMAND" = HOLD && { echo held; read line; exit 0; }',
     // Nobody's settings and no daemon may have a say.
     'test "$LINKWRIGHT_SOCKET" = - && test -z "$NODE_OPTIONS" || exit 97',
     'test "$CNI_COMMAND" = VERSION || exit 96',
@@ -107,6 +109,11 @@ export interface Said {
   readonly err: string
 }
 
+const commands: Readonly<Record<'install' | 'uninstall', Command>> = {
+  install: install as Command,
+  uninstall: uninstall as Command,
+}
+
 const call = async (command: Command, args: string[]): Promise<Said> => {
   let out = ''
   let err = ''
@@ -120,6 +127,12 @@ const call = async (command: Command, args: string[]): Promise<Said> => {
   })
   return { status, out, err }
 }
+
+/** Where flushing costs nothing, if programs may be executed there. */
+const fastFolder = (): string =>
+  /^\S+ \/dev\/shm tmpfs (?!\S*noexec)/m.test(readFileSync('/proc/self/mounts', 'utf8'))
+    ? '/dev/shm'
+    : tmpdir()
 
 /** A machine to install on: some folders. */
 export class Machine {
@@ -139,16 +152,21 @@ export class Machine {
     return join(this.prefix, 'lib/linkwright')
   }
 
-  get #where(): string[] {
+  /** Says where everything is. */
+  get where(): string[] {
     return ['--bin-dir', this.binDir, '--prefix', this.prefix]
   }
 
+  call(name: 'install' | 'uninstall', ...args: string[]): Promise<Said> {
+    return call(commands[name], args)
+  }
+
   install(...args: string[]): Promise<Said> {
-    return call(install as Command, [...this.#where, '--from', this.build, ...args])
+    return call(commands.install, [...this.where, '--from', this.build, ...args])
   }
 
   uninstall(...args: string[]): Promise<Said> {
-    return call(uninstall as Command, [...this.#where, ...args])
+    return call(commands.uninstall, [...this.where, ...args])
   }
 
   /** Without the command line: for what a command finds out by itself. */
@@ -205,7 +223,7 @@ export class Machine {
 
 /** A machine with a build. Gone at the end of the test. */
 export const machine = async (options: BuildOptions = {}): Promise<Machine> => {
-  const root = mkdtempSync(join(tmpdir(), 'linkwright-install-'))
+  const root = mkdtempSync(join(fastFolder(), 'linkwright-install-'))
   onTestFinished(() => rmSync(root, { recursive: true, force: true }))
   const made = new Machine(root)
   await makeBuild(made.build, options)

@@ -1,0 +1,249 @@
+/** --conf and --systemd. */
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { winnerOf } from '../../../cli/commands/install/conf.ts'
+import { toStart, unitText } from '../../../cli/commands/install/units.ts'
+import { type BuildOptions, type Machine, machine } from './stand-in.ts'
+
+const list = (...plugins: unknown[]): string =>
+  JSON.stringify({ cniVersion: '1.0.0', name: 'mynet', plugins })
+const bridge = { type: 'bridge', bridge: 'cni0', ipam: { type: 'host-local', subnet: '10.22.0.0/16' } }
+
+const withConf = async (text: string, name = '10-mynet.conflist') => {
+  const host = await machine()
+  mkdirSync(join(host.root, 'build/conf'))
+  const file = join(host.root, 'build/conf', name)
+  writeFileSync(file, text)
+  const confDir = join(host.root, 'etc/cni/net.d')
+  return { host, file, confDir, args: ['--conf', file, '--conf-dir', confDir] }
+}
+
+describe('a configuration', () => {
+  test('goes where runtimes look, and is gone after', async () => {
+    const { host, args, confDir } = await withConf(list(bridge))
+    const before = host.state()
+    const { status, out } = await host.install(...args)
+    expect(status).toBe(0)
+    expect(readdirSync(confDir)).toEqual(['10-mynet.conflist'])
+    expect(readFileSync(join(confDir, '10-mynet.conflist'), 'utf8')).toBe(list(bridge))
+    expect(out).toContain(`10-mynet.conflist comes first in ${confDir}`)
+    // Last: whoever reads it finds the plugins.
+    const steps = out.split('\n').filter((line) => /^(link|write|switch) /.test(line))
+    expect(steps.at(-1)).toBe(`write ${confDir}/10-mynet.conflist`)
+    expect((await host.install(...args)).out).toContain('; nothing is to do')
+    await host.uninstall()
+    expect(host.state()).toEqual(before)
+  })
+
+  test('takes the place of one with the same name, which comes back', async () => {
+    const { host, args, confDir } = await withConf(list(bridge))
+    mkdirSync(confDir, { recursive: true })
+    writeFileSync(join(confDir, '10-mynet.conflist'), 'old')
+    writeFileSync(join(confDir, '05-first.conf'), 'other')
+    const { out } = await host.install(...args)
+    expect(out).toContain(`note: 05-first.conf comes before 10-mynet.conflist in ${confDir}`)
+    await host.uninstall()
+    expect(readFileSync(join(confDir, '10-mynet.conflist'), 'utf8')).toBe('old')
+  })
+
+  test('that somebody has edited since stays', async () => {
+    const { host, args, confDir } = await withConf(list(bridge))
+    await host.install(...args)
+    writeFileSync(join(confDir, '10-mynet.conflist'), 'edited')
+    const { out } = await host.uninstall()
+    expect(out).toContain('10-mynet.conflist is left as it is')
+    expect(readFileSync(join(confDir, '10-mynet.conflist'), 'utf8')).toBe('edited')
+  })
+
+  test('for root alone stays so', async () => {
+    const { host, args, file, confDir } = await withConf(list(bridge))
+    chmodSync(file, 0o600)
+    await host.install(...args)
+    const path = join(confDir, '10-mynet.conflist')
+    expect(statSync(path).mode & 0o777).toBe(0o600)
+    chmodSync(path, 0o666)
+    expect((await host.install(...args)).out).toContain(`correct the permissions of ${path}`)
+    expect(statSync(path).mode & 0o777).toBe(0o600)
+  })
+
+  test('with a plugin of somebody else that is not there: told', async () => {
+    const { host, args } = await withConf(list(bridge, { type: 'calico' }, { type: 'cilium' }))
+    host.putForeign('cilium')
+    const { status, out } = await host.install(...args)
+    expect(status).toBe(0)
+    expect(out).toContain('note: plugin "calico" is not ours, and is not there\n')
+    expect(out).not.toContain('"cilium"')
+  })
+
+  test.each<[string, string, RegExp]>([
+    ['no JSON', '{', /error parsing configuration list/],
+    ['no list', '{"name":"x","type":"bridge"}', /no plugin configs found/],
+    ['a wrong value', list({ ...bridge, mtu: 'big' }), /bridge\.mtu: expected/],
+    [
+      'a wrong value of the IPAM plugin',
+      list({ ...bridge, ipam: { type: 'host-local', subnet: 7 } }),
+      /subnet/,
+    ],
+    [
+      'a plugin in the place of an IPAM plugin',
+      list({ ...bridge, ipam: { type: 'ptp' } }),
+      /not an IPAM plugin/,
+    ],
+    ['more than a configuration has', `${' '.repeat(2 << 20)}{}`, /is no file of at most/],
+  ])('with %s is refused, and nothing is installed', async (_what, text, words) => {
+    const { host, args } = await withConf(text)
+    const { status, err } = await host.install(...args)
+    expect(status).toBe(1)
+    expect(err).toMatch(words)
+    expect(existsSync(join(host.root, 'opt'))).toBe(false)
+    expect(existsSync(join(host.root, 'etc'))).toBe(false)
+  })
+
+  test.each(['10-mynet.conf', '.hidden.conflist', 'a b.conflist'])('named %j is refused', async (name) => {
+    const { host, args } = await withConf(list(bridge), name)
+    const { status, err } = await host.install(...args)
+    expect(status).toBe(1)
+    expect(err).toContain('is named like 10-mynet.conflist')
+  })
+
+  test('that is not there is refused', async () => {
+    const host = await machine()
+    const { status, err } = await host.install('--conf', join(host.root, 'none.conflist'))
+    expect(status).toBe(1)
+    expect(err).toMatch(/reading .*none\.conflist: ENOENT/)
+  })
+})
+
+test.each([
+  [['10-b.conflist', '10-a.conf', '99.json'], '10-a.conf'],
+  [['b.conflist', 'B.conflist'], 'B.conflist'],
+  [['ü.conf', 'z.conf'], 'z.conf'],
+  [['00-readme', '.linkwright-x', '00.conf.bak'], undefined],
+])('of %j the first is %j', (names, winner) => expect(winnerOf(names)).toBe(winner))
+
+const units = {
+  'linkwright.service': '[Service]\nExecStart=/opt/linkwright/bin/linkwright daemon\n[Install]\n',
+  'linkwright.socket': '[Socket]\nListenStream=/run/linkwright/linkwright.sock\n',
+  'linkwright-dhcp.service': '[Service]\nExecStart=/opt/cni/bin/dhcp daemon\n',
+  'linkwright-dhcp.socket': '[Socket]\n',
+}
+
+/** A machine with units, and a systemctl that writes down what it is told. */
+const withUnits = async (script = '', build: BuildOptions = { units, command: true }) => {
+  const host: Machine = await machine(build)
+  mkdirSync(join(host.root, 'build/tools'))
+  const log = join(host.root, 'build/tools/log')
+  const program = join(host.root, 'build/tools/systemctl')
+  const lines = [
+    '#!/bin/sh',
+    `echo "$*" >>${log}`,
+    'case "$*" in',
+    'is-*) exit 3 ;;',
+    script,
+    'esac',
+    'exit 0',
+  ]
+  writeFileSync(program, `${lines.join('\n')}\n`, { mode: 0o755 })
+  return {
+    host,
+    folder: join(host.root, 'etc/systemd/system'),
+    program,
+    told: () => (existsSync(log) ? readFileSync(log, 'utf8').trim().split('\n') : []),
+  }
+}
+
+describe('units', () => {
+  test('name the places of this installation; nothing is started', async () => {
+    const { host, folder } = await withUnits()
+    const before = host.state()
+    expect(await host.install('--systemd', '--systemd-dir', folder)).toMatchObject({ status: 0, err: '' })
+    expect(readdirSync(folder)).toEqual(Object.keys(units).sort())
+    expect(readFileSync(join(folder, 'linkwright.service'), 'utf8')).toBe(
+      `[Service]\nExecStart=${host.prefix}/bin/linkwright daemon\n[Install]\n`,
+    )
+    expect(readFileSync(join(folder, 'linkwright-dhcp.service'), 'utf8')).toContain(
+      `ExecStart=${host.binDir}/dhcp daemon`,
+    )
+    await host.uninstall()
+    expect(host.state()).toEqual(before)
+  })
+
+  test('are enabled and started with --start, and stopped before they go', async () => {
+    const { host, folder, program, told } = await withUnits()
+    const systemd = { folder, start: true }
+    await host.installBy({ systemd, systemctl: program })
+    expect(told()).toEqual([
+      'daemon-reload',
+      'enable --now linkwright.socket linkwright.service',
+      'try-restart linkwright.service',
+    ])
+    const { uninstall } = await import('../../../cli/commands/install/uninstall.ts')
+    const { layoutOf } = await import('../../../cli/commands/install/layout.ts')
+    const layout = layoutOf({ binDir: host.binDir, prefix: host.prefix, copy: false })
+    const { signal } = new AbortController()
+    const { steps, failures } = await uninstall({ layout, systemctl: program, signal, dryRun: false })
+    expect(failures).toEqual([])
+    expect(told().slice(3)).toEqual(['disable --now linkwright.socket linkwright.service', 'daemon-reload'])
+    const texts = steps.map(({ text }) => text)
+    expect(texts[0]).toBe('run systemctl disable --now linkwright.socket linkwright.service')
+    expect(texts.indexOf('run systemctl daemon-reload')).toBeGreaterThan(
+      texts.indexOf(`remove ${folder}/linkwright.service`),
+    )
+  })
+
+  test('that run and are the same are left alone', async () => {
+    const { host, folder, program, told } = await withUnits()
+    await host.installBy({ systemd: { folder, start: true }, systemctl: program })
+    const before = told().length
+    writeFileSync(program, '#!/bin/sh\nexit 0\n')
+    const { steps } = await host.installBy({ systemd: { folder, start: true }, systemctl: program })
+    expect(steps).toEqual([])
+    expect(told()).toHaveLength(before)
+  })
+
+  test('that do not start are taken back with everything else', async () => {
+    const { host, folder, program, told } = await withUnits('enable*) echo masked >&2; exit 1 ;;')
+    const before = host.state()
+    await expect(
+      host.installBy({ systemd: { folder, start: true }, systemctl: program }),
+    ).rejects.toMatchObject({
+      message: 'systemctl enable --now linkwright.socket linkwright.service: exit status 1',
+      details: 'masked',
+    })
+    expect(host.state()).toEqual(before)
+    expect(told().slice(-2)).toEqual(['disable --now linkwright.socket linkwright.service', 'daemon-reload'])
+  })
+
+  test('without systemd are there, and it is told that nothing was started', async () => {
+    const { host, folder } = await withUnits()
+    const { notes } = await host.installBy({ systemd: { folder, start: true }, systemctl: null })
+    expect(notes.map(({ text }) => text)).toEqual(['systemd does not run here: nothing was started'])
+    expect(readdirSync(folder)).toHaveLength(4)
+  })
+
+  test('can not name every path', async () => {
+    const { host, folder } = await withUnits()
+    const { status, err } = await host.install(
+      '--systemd',
+      '--systemd-dir',
+      folder,
+      '--bin-dir',
+      '/opt/a b%n',
+    )
+    expect(status).toBe(1)
+    expect(err).toContain("/opt/a b%n can't be named in a unit")
+  })
+
+  test('change only where something is executed', () => {
+    const text =
+      '# /opt/cni/bin/dhcp\nExecStart=-/opt/cni/bin/dhcp daemon -x /opt/cni/bin/y\nReadWritePaths=/opt/cni/bin\n'
+    expect(unitText(text, { command: '/c', binDir: '/b' })).toBe(
+      '# /opt/cni/bin/dhcp\nExecStart=-/b/dhcp daemon -x /b/y\nReadWritePaths=/opt/cni/bin\n',
+    )
+  })
+
+  test('of the lease keeper are started where there is no daemon that keeps leases', () => {
+    expect(toStart(['linkwright-dhcp.service', 'linkwright-dhcp.socket'])).toEqual(['linkwright-dhcp.socket'])
+  })
+})
