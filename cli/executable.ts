@@ -1,6 +1,6 @@
 /**
- * The CNI executable: all plugins in one file, chosen by the name it is called by (`/opt/cni/bin/bridge`), or by its
- * first argument when called by its own (`linkwright-cni bridge`).
+ * The standalone program: all plugins in one file, chosen by the first argument, as the launcher executes it
+ * (`linkwright-cni bridge`), or by the name it is called by (a link to it, `bridge`).
  */
 import { readSync, writeSync } from 'node:fs'
 import { basename } from 'node:path'
