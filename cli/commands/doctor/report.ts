@@ -1,5 +1,5 @@
 import { printJson } from '../../../cni/json.ts'
-import type { Finding, Severity } from './finding.ts'
+import { count, type Finding, type Severity } from './finding.ts'
 
 /** Groups of findings by what their ids begin with, in the order of the report. */
 const groups: Readonly<Record<string, string>> = {
@@ -55,7 +55,7 @@ export const printReport = (findings: readonly Finding[], colour: boolean): stri
       const own = findings.filter((finding) => groupOf(finding) === key)
       return own.length === 0 ? [] : [title, ...own.flatMap((finding) => lines(finding, colour)), '']
     }),
-    `${failure} failures, ${warning} warnings, ${ok} ok, ${unknown} unknown`,
+    `${count(failure, 'failure')}, ${count(warning, 'warning')}, ${ok} ok, ${unknown} unknown`,
     '',
   ].join('\n')
 }

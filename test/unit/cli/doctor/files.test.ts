@@ -1,0 +1,181 @@
+/** What is read of files and executables. */
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, it, onTestFinished } from 'vitest'
+import { lookAtAttachments } from '../../../../cli/commands/doctor/facts/attachments.ts'
+import { lookAtBinaries } from '../../../../cli/commands/doctor/facts/binaries.ts'
+import { lookAtConfDir } from '../../../../cli/commands/doctor/facts/conf-dir.ts'
+import { isGoProgram } from '../../../../cli/commands/doctor/facts/elf.ts'
+import { lookAtInstallation } from '../../../../cli/commands/doctor/facts/installation.ts'
+import { readModules } from '../../../../cli/commands/doctor/facts/modules.ts'
+import { writeCache } from '../../../../cni/cache.ts'
+import { plugins } from '../../../../plugins/index.ts'
+import { must } from '../../../support/program.ts'
+
+const folder = (): string => {
+  const path = mkdtempSync(join(tmpdir(), 'doctor-'))
+  onTestFinished(() => rmSync(path, { recursive: true, force: true }))
+  return path
+}
+const script = (path: string, text: string, mode = 0o755): void => {
+  writeFileSync(path, `#!/bin/sh\n${text}\n`)
+  chmodSync(path, mode)
+}
+
+it('finds executables as a runtime does, and asks each within a deadline', async () => {
+  const [first, second] = [folder(), folder()]
+  const versions = `echo '{"supportedVersions":["1.0.0"]}'`
+  script(join(first, 'good'), `[ -z "$SECRET" ] && [ "$CNI_COMMAND" = VERSION ] && ${versions}`)
+  script(join(first, 'slow'), 'sleep 60')
+  script(join(first, 'angry'), 'echo no >&2; exit 3')
+  script(join(first, 'strange'), 'echo "[]"')
+  script(join(first, 'open'), versions, 0o777)
+  script(join(first, 'plain'), versions, 0o644)
+  symlinkSync('/nowhere', join(first, 'dangling'))
+  symlinkSync('/nowhere', join(first, 'twice'))
+  script(join(second, 'twice'), versions)
+  mkdirSync(join(first, 'folder'))
+  script(
+    join(first, 'linkwright-cni'),
+    `[ "$1" = --version ] && echo "CNI ours plugin v1.2.3" || ${versions}`,
+  )
+  symlinkSync('linkwright-cni', join(first, 'ours'))
+  script(join(first, 'linkwright-launcher'), versions)
+  symlinkSync('linkwright-launcher', join(first, 'launched'))
+  const types = ['good', 'slow', 'angry', 'strange', 'open', 'plain', 'dangling', 'twice', 'folder', 'ours']
+  const found = await lookAtBinaries([...types, 'launched', 'absent', '../good', '..'], {
+    directories: [first, second],
+    socket: '/nowhere',
+    timeout: 1000,
+    signal: new AbortController().signal,
+  })
+  const by = new Map(found.map((one) => [one.type, one]))
+  const answers = { supported: ['1.0.0'] }
+  expect(by.get('good')).toMatchObject({ file: { state: 'there', maker: 'other' }, version: answers })
+  expect(by.get('slow')?.version).toEqual({ failed: expect.stringContaining('1000 ms') })
+  expect(by.get('angry')?.version).toEqual({ failed: 'exit status 3: no' })
+  expect(by.get('strange')?.version).toEqual({ failed: expect.stringContaining('supportedVersions') })
+  expect(by.get('open')).toMatchObject({ file: { writable: true }, version: null })
+  expect(by.get('plain')?.file.state).toBe('not-executable')
+  expect(by.get('dangling')?.file.state).toBe('dangling')
+  expect(by.get('twice')).toMatchObject({ file: { path: join(second, 'twice') }, version: answers })
+  expect(by.get('folder')?.file.state).toBe('not-a-file')
+  expect(by.get('ours')).toMatchObject({ file: { maker: 'linkwright' }, release: '1.2.3', standalone: null })
+  expect(by.get('launched')?.standalone).toEqual({ path: join(first, 'linkwright-cni'), usable: true })
+  for (const type of ['absent', '../good', '..']) expect(by.get(type)?.file.state).toBe('missing')
+})
+
+it('tells programs of Go by their sections', () => {
+  const path = join(folder(), 'program')
+  /** An ELF64 file of one section, that of the names. */
+  const elf = (names: string): Buffer => {
+    const bytes = Buffer.alloc(64 + 64 + names.length)
+    bytes.write('\x7fELF\x02\x01', 'latin1')
+    bytes.writeBigUInt64LE(64n, 40)
+    bytes.writeUInt16LE(64, 58)
+    bytes.writeUInt16LE(1, 60)
+    bytes.writeBigUInt64LE(128n, 64 + 24)
+    bytes.writeBigUInt64LE(BigInt(names.length), 64 + 32)
+    bytes.write(names, 128, 'latin1')
+    return bytes
+  }
+  const isGo = (bytes: Buffer | string): boolean => {
+    writeFileSync(path, bytes)
+    return isGoProgram(path)
+  }
+  expect(isGo(elf('\0.text\0.go.buildinfo\0'))).toBe(true)
+  expect(isGo(elf('\0.text\0.data\0'))).toBe(false)
+  expect(isGo(elf('\0.go.buildinfo\0').subarray(0, 100))).toBe(false)
+  expect(isGo('#!/bin/sh\n')).toBe(false)
+  expect(isGo('')).toBe(false)
+  const far = elf('\0.go.buildinfo\0')
+  far.writeBigUInt64LE(0xffff_ffff_ffff_ffffn, 40)
+  expect(isGo(far)).toBe(false)
+  const vast = elf('\0.go.buildinfo\0')
+  vast.writeBigUInt64LE(1n << 40n, 64 + 32)
+  expect(isGo(vast)).toBe(false)
+  expect(isGoProgram(process.execPath)).toBe(false)
+})
+
+it('reads no configuration that would stop it', async () => {
+  const directory = folder()
+  await must('mkfifo', [join(directory, '10-fifo.conf')])
+  writeFileSync(join(directory, '20-large.conf'), 'x'.repeat((1 << 20) + 1))
+  symlinkSync('/nowhere', join(directory, '30-gone.conf'))
+  mkdirSync(join(directory, 'more'))
+  await must('mkfifo', [join(directory, 'more', '10.conf')])
+  writeFileSync(
+    join(directory, '40-more.conflist'),
+    '{"cniVersion":"1.0.0","name":"more","plugins":[{"type":"ptp"}]}',
+  )
+  mkdirSync(join(directory, '50-folder.conf'))
+  writeFileSync(join(directory, '60.conflist.bak'), '{')
+  const { files } = lookAtConfDir(directory, plugins)
+  expect(files.map(({ file, problem }) => [file, problem?.msg])).toEqual([
+    ['10-fifo.conf', expect.stringContaining('is not a file')],
+    ['20-large.conf', expect.stringContaining('has more than')],
+    ['30-gone.conf', expect.stringContaining('ENOENT')],
+    ['40-more.conflist', expect.stringContaining('is not a file')],
+  ])
+  expect(lookAtConfDir(join(directory, 'nothing'), plugins).files).toEqual([])
+})
+
+it('knows attachments of results in any version, and their namespaces', () => {
+  const cacheDir = folder()
+  expect(lookAtAttachments(cacheDir)).toBeNull()
+  const entry = {
+    network: 'net',
+    ifName: 'eth0',
+    config: '{}',
+    args: '',
+    capabilityArgs: {},
+  } as const
+  const add = (containerId: string, netnsPath: string, result: Record<string, never> | object) =>
+    writeCache(cacheDir, { ...entry, containerId, netnsPath, result: result as never })
+  add('a', '/proc/self/ns/net', { ips: [{ address: '10.0.0.2/24' }, { address: 'fd00::2/64' }] })
+  add('b', '/nowhere', { ip4: { ip: '10.0.0.3/24' } })
+  add('c', '', {})
+  // A plain file that a reboot left.
+  add('d', join(cacheDir, 'results', 'net-a-eth0'), {})
+  expect(
+    lookAtAttachments(cacheDir)?.map(({ containerId, namespace, families }) => [
+      containerId,
+      namespace,
+      families,
+    ]),
+  ).toEqual([
+    ['a', 'there', [4, 6]],
+    ['b', 'gone', [4]],
+    ['c', 'unknown', []],
+    ['d', 'gone', []],
+  ])
+})
+
+it('sees whether an installation is whole', () => {
+  const prefix = folder()
+  expect(lookAtInstallation(prefix, '/bin')).toBeNull()
+  const lib = join(prefix, 'lib/linkwright')
+  mkdirSync(join(lib, '1.0.0-x'), { recursive: true })
+  expect(lookAtInstallation(prefix, '/bin')).toEqual({
+    lib,
+    current: null,
+    launcher: false,
+    standalone: false,
+  })
+  symlinkSync('1.0.0-x', join(lib, 'current'))
+  script(join(lib, 'current', 'linkwright-launcher'), '')
+  expect(lookAtInstallation(prefix, '/bin')).toEqual({
+    lib,
+    current: join(lib, '1.0.0-x'),
+    launcher: true,
+    standalone: false,
+  })
+})
+
+it('knows no modules of a kernel that is not here', () => {
+  expect(readModules('0.0.0-nobody', ['no_such_module'])).toEqual({
+    known: false,
+    states: { no_such_module: 'none' },
+  })
+})
