@@ -17,7 +17,7 @@ const forms = {
  * Options of Node that every start has. There is nothing to do for threads of the engine in a process that lives for
  * some ten milliseconds.
  */
-const execArgv = ['--v8-pool-size=0']
+const execArgv = ['--v8-pool-size=0', '--openssl-config=/dev/null']
 
 const blobOf = ({ code, addon, node, form, runner }) => {
   const folder = mkdtempSync(join(tmpdir(), 'linkwright-dist-'))
