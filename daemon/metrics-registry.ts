@@ -37,9 +37,9 @@ const loopDelay = (registry: Registry, histogram: IntervalHistogram): void => {
   })
 }
 
-const processMetrics = (registry: Registry, uptime: () => number): void => {
+const processMetrics = (registry: Registry): void => {
   const registers = [registry]
-  const started = Date.now() / 1000 - uptime()
+  const started = Date.now() / 1000 - process.uptime()
   const facts: readonly (readonly [name: string, help: string, read: () => number])[] = [
     ['process_start_time_seconds', 'Start time in seconds since the epoch.', () => started],
     ['process_resident_memory_bytes', 'Resident memory.', residentBytes],
@@ -132,7 +132,7 @@ export const createRegistry = (metrics: Metrics, version: string): MetricsText =
   const histogram = monitorEventLoopDelay({ resolution: RESOLUTION })
   histogram.enable()
   loopDelay(registry, histogram)
-  processMetrics(registry, () => metrics.uptime)
+  processMetrics(registry)
   return {
     contentType: registry.contentType,
     text: () => registry.metrics(),

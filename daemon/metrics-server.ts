@@ -43,11 +43,12 @@ const respond = async (
   response: ServerResponse,
   { text, contentType }: MetricsText,
 ): Promise<void> => {
-  // Whoever sends more than a question has something else in mind.
-  if (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined)
-    return answer(response, 413, 'a request has no body here\n', { connection: 'close' })
+  const hasBody = headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined
+  // Nobody reads it.
+  if (hasBody) response.setHeader('connection', 'close')
   if (url?.split('?', 1)[0] !== '/metrics') return answer(response, 404, 'there is only /metrics\n')
   if (method !== 'GET') return answer(response, 405, 'there is only GET\n', { allow: 'GET' })
+  if (hasBody) return answer(response, 413, 'a request has no body here\n')
   answer(response, 200, await text(), { 'content-type': contentType, 'cache-control': 'no-store' })
 }
 
