@@ -1,7 +1,17 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Scheduler } from '../../../daemon/scheduler.ts'
+import { RemoteKeeper } from '../../../ipam/dhcp/rpc/remote.ts'
 import { ask, Client, type Launch, launch } from '../../support/daemon/client.ts'
 import { buildDaemon, descriptorsOf, folder, inProcess, ownProcess } from '../../support/daemon/start.ts'
 import { type Container, type PrivateHost, privateHost } from '../../support/space.ts'
@@ -116,6 +126,116 @@ describe('in a namespace that is not the daemon’s own', () => {
     const call = at(host, container)('ADD', ptp(folder()), { opened: host.path })
     expect(JSON.parse((await launch(path, call)).stdout)).toMatchObject({ code: 8 })
     expect(await names(host)).toEqual(['lo'])
+  })
+})
+
+describe('a plugin of somebody else’s', () => {
+  test('is executed with the environment of the request, and knows its turn', async () => {
+    const bin = folder()
+    const notes = join(bin, 'notes')
+    const result = { cniVersion: '1.1.0', ips: [{ address: '10.9.9.9/24', gateway: '10.9.9.1' }] }
+    writeFileSync(
+      join(bin, 'foreign'),
+      `#!/bin/sh\ncat >/dev/null\nenv >>${notes}\necho '${JSON.stringify(result)}'\n`,
+      {
+        mode: 0o755,
+      },
+    )
+    const { path } = await inProcess()
+    const host = await privateHost()
+    const container = await host.container()
+    const conf = { cniVersion: '1.1.0', name: 'net', type: 'ptp', ipam: { type: 'foreign' } }
+    const environment = { CNI_PATH: bin, PATH: '/usr/bin:/bin', MARK: 'mine' }
+    const call = at(host, container)
+    const added = await launch(path, call('ADD', conf, { environment }))
+    expect(added).toMatchObject({ status: 0, stderr: '' })
+    expect(JSON.parse(added.stdout).ips).toMatchObject([{ address: '10.9.9.9/24' }])
+    const noted = Object.fromEntries(
+      readFileSync(notes, 'utf8')
+        .split('\n')
+        .map((line) => line.split('=', 2)),
+    )
+    expect(noted).toMatchObject({
+      CNI_COMMAND: 'ADD',
+      CNI_NETNS: container.sandbox,
+      CNI_PATH: bin,
+      MARK: 'mine',
+      LINKWRIGHT_TURN: expect.stringMatching(/./),
+    })
+    expect(noted).not.toHaveProperty('VITEST')
+    await launch(path, call('DEL', conf, { environment }))
+  })
+
+  test('may call ours again for the same container, within its turn', async () => {
+    const { path } = await inProcess({ scheduler: new Scheduler({ concurrency: 1 }) })
+    const host = await privateHost()
+    const container = await host.container()
+    const [bin, dataDir] = [folder(), folder()]
+    const [turn, answer] = [join(bin, 'turn'), join(bin, 'answer')]
+    // It waits for the other call to be over, which waits for no turn of its own.
+    const script = `#!/bin/sh
+cat >/dev/null
+echo $LINKWRIGHT_TURN >${turn}.next && mv ${turn}.next ${turn}
+until [ -e ${answer} ]; do sleep 0.01; done
+cat ${answer}
+`
+    writeFileSync(join(bin, 'foreign'), script, { mode: 0o755 })
+    const call = at(host, container)
+    const conf = { cniVersion: '1.1.0', name: 'net', type: 'ptp', ipam: { type: 'foreign' } }
+    const outer = launch(path, call('ADD', conf, { environment: { CNI_PATH: bin } }))
+    const own = await eventually('it runs', () => existsSync(turn) && readFileSync(turn, 'utf8').trim())
+    const inner = await launch(path, {
+      ...call('ADD', bridge(dataDir)),
+      type: 'host-local',
+      environment: { CNI_PATH: bin, LINKWRIGHT_TURN: `${own}` },
+    })
+    expect(inner).toMatchObject({ status: 0 })
+    writeFileSync(`${answer}.next`, inner.stdout)
+    renameSync(`${answer}.next`, answer)
+    const added = await outer
+    expect(added).toMatchObject({ status: 0 })
+    expect(JSON.parse(added.stdout).ips).toMatchObject(JSON.parse(inner.stdout).ips)
+  })
+
+  test('that never ends is ended with the caller', async () => {
+    const bin = folder()
+    const notes = join(bin, 'pid')
+    writeFileSync(join(bin, 'foreign'), `#!/bin/sh\necho $$ >${notes}\nexec sleep 1000\n`, { mode: 0o755 })
+    const { path, operations } = await inProcess()
+    const host = await privateHost()
+    const container = await host.container()
+    const conf = { cniVersion: '1.1.0', name: 'net', type: 'ptp', ipam: { type: 'foreign' } }
+    const client = await Client.open(path)
+    await ask(client, at(host, container)('ADD', conf, { environment: { CNI_PATH: bin } }))
+    const pid = await eventually('it runs', () => existsSync(notes) && readFileSync(notes, 'utf8').trim())
+    // Its DEL must not hang as well.
+    writeFileSync(join(bin, 'next'), '#!/bin/sh\ncat >/dev/null\n', { mode: 0o755 })
+    renameSync(join(bin, 'next'), join(bin, 'foreign'))
+    client.close()
+    await eventually('it is over', () => operations.length === 1)
+    expect(existsSync(`/proc/${pid}`)).toBe(false)
+    expect(await names(host)).toEqual(['lo'])
+  })
+})
+
+describe('DHCP', () => {
+  test('is kept in process, behind its socket too; other sockets are other keepers’', async () => {
+    const socketPath = join(folder(), 'dhcp.sock')
+    const { path, daemon } = await inProcess({ dhcp: { socketPath } })
+    const status = (daemonSocketPath: string) =>
+      launch(path, {
+        type: 'dhcp',
+        verb: 'STATUS',
+        conf: { cniVersion: '1.1.0', name: 'net', type: 'ptp', ipam: { type: 'dhcp', daemonSocketPath } },
+      })
+    expect(await status(socketPath)).toMatchObject({ status: 0, stdout: '' })
+    const { leases } = await new RemoteKeeper(socketPath).status()
+    expect(leases).toBe(0)
+    expect(await daemon.metrics.read('leases')).toBe(0)
+    const other = await status(join(folder(), 'nobody.sock'))
+    expect(JSON.parse(other.stdout)).toMatchObject({ code: 50 })
+    await daemon.close(0)
+    expect(existsSync(socketPath)).toBe(false)
   })
 })
 

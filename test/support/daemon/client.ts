@@ -113,6 +113,11 @@ export class Client {
 
   async greet(lowest = 1, highest = 1): Promise<ReturnType<typeof decodeWelcome>> {
     await this.send(encodeGreeting(lowest, highest))
+    return await this.welcome()
+  }
+
+  /** What answers the greeting. */
+  async welcome(): Promise<ReturnType<typeof decodeWelcome>> {
     return decodeWelcome(await this.#until(() => this.#assembly.take(GREETING)))
   }
 
