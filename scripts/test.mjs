@@ -4,12 +4,13 @@
  * no apt-get, no Go for plugins to compare with) is left out, and a line says so.
  *
  *   npm test                    everything
- *   npm test -- unit kernel     these groups: types lint unit kernel conformance e2e stock-kernel
+ *   npm test -- unit kernel     these groups: types lint unit kernel conformance served e2e stock-kernel
  */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { ensureDependencies } from './dependencies.mjs'
 import { root } from './root.mjs'
+import { nodePackage } from './sea/node-package.mjs'
 import { ensureGoPlugins } from './testing/go-plugins.mjs'
 import { groups } from './testing/groups.mjs'
 import { differences, machineState } from './testing/machine.mjs'
@@ -58,6 +59,8 @@ const main = async () => {
   const running = names.filter((name) => !leftOut.has(name))
   // After the build, which may begin with an empty folder of its own.
   const compared = await ensureGoPlugins(running)
+  // The tests of the single executable have no network.
+  if (running.includes('e2e')) nodePackage(process.arch)
   for (const name of running) {
     heading(name)
     const began = performance.now()

@@ -20,7 +20,7 @@ const sets = [{ version, names }, left]
 const minutes = 5
 
 /** Groups with scenarios that only these plugins know. */
-const groups = ['conformance', 'stock-kernel']
+const groups = ['conformance', 'served', 'stock-kernel']
 
 /** Where the tests look for them: there with all of them, or not at all. Git ignores it. */
 const folder = join(root, 'build/go-plugins')

@@ -122,6 +122,16 @@ export const groups = {
   unit: { run: project('unit', 10, directly) },
   kernel: { root: true, run: project('kernel', 20, isolated) },
   conformance: { root: true, run: project('conformance', 15, isolated) },
+  // The same with the daemon doing the work: see test/support/served.ts.
+  served: {
+    root: true,
+    run: project(
+      'conformance',
+      15,
+      (folder, command) => isolated(folder, ['env', 'LINKWRIGHT_TEST_DAEMON=1', ...command]),
+      ...['protocol', 'bridge', 'macvlan', 'portmap'].map((name) => `test/conformance/${name}.test.ts`),
+    ),
+  },
   e2e: { root: true, run: project('e2e', 10, isolated) },
   // An emulated processor: starting a worker for every file would take longer than the tests.
   'stock-kernel': {

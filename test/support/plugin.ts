@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { allVersions } from '../../cni/types.ts'
 import { type Finished, plainEnv } from './program.ts'
+import { isServed, servedBinDir } from './served.ts'
 import type { Container, PrivateHost } from './space.ts'
 
 /**
@@ -110,7 +111,8 @@ const parsed = (text: string): unknown => {
 
 /** Executes a plugin as a runtime does, in the network and mount namespace of `host`. */
 export const runPlugin = async (call: PluginCall): Promise<PluginRun> => {
-  const file = `${call.binDir}/${call.type}`
+  const binDir = isServed && call.binDir === binDirs.ours ? await servedBinDir(call.host) : call.binDir
+  const file = `${binDir}/${call.type}`
   if (!existsSync(file))
     throw new Error(`${file} is missing; npm run build makes ours, the rest is a package`)
   const netns = call.netns ?? null
@@ -120,7 +122,7 @@ export const runPlugin = async (call: PluginCall): Promise<PluginRun> => {
     CNI_NETNS: netns === null || typeof netns === 'string' ? netns : netns.sandbox,
     CNI_IFNAME: call.ifName === undefined ? 'eth0' : call.ifName,
     CNI_ARGS: call.args ?? null,
-    CNI_PATH: call.path === undefined ? call.binDir : call.path,
+    CNI_PATH: call.path === undefined ? binDir : call.path,
   }
   const env: Record<string, string> = { ...plainEnv }
   for (const [name, value] of Object.entries(variables)) if (value !== null) env[name] = value

@@ -161,6 +161,7 @@ export class Container extends Space {
 /** A whole node in miniature: network and mount namespace of its own, with empty `/run` and `/var/lib`. */
 export class PrivateHost extends Space {
   readonly #containers: Container[] = []
+  readonly #more: (() => Promise<void>)[] = []
 
   /** @internal */
   constructor(holder: Holder, processes: boolean) {
@@ -183,7 +184,13 @@ export class PrivateHost extends Space {
     return container
   }
 
+  /** Ends something that lives in it, when it is closed. */
+  alsoClose(work: () => Promise<void>): void {
+    this.#more.push(work)
+  }
+
   override async close(): Promise<void> {
+    for (const work of this.#more.splice(0)) await work()
     for (const container of this.#containers.splice(0)) await container.close()
     await super.close()
   }
