@@ -98,11 +98,14 @@ const writeNew = (path: string, attributes: Attributes, fill: (write: (chunk: Bu
       for (let rest = chunk; rest.length > 0; ) rest = rest.subarray(writeSync(descriptor, rest))
     })
     const { mode, uid = process.geteuid!(), gid = process.getegid!(), mtime } = attributes
-    // Only where it matters: not every installer may give files away.
-    if (uid !== process.geteuid!() || gid !== process.getegid!()) fchownSync(descriptor, uid, gid)
-    // After the owner, whose change takes set-user-ID bits away.
+    // As long as it is ours: afterwards it would take CAP_FOWNER.
     fchmodSync(descriptor, mode)
     if (mtime !== undefined) futimesSync(descriptor, mtime / 1000, mtime / 1000)
+    if (uid !== process.geteuid!() || gid !== process.getegid!()) {
+      fchownSync(descriptor, uid, gid)
+      // A change of owner takes these bits away.
+      if ((mode & 0o6000) !== 0) fchmodSync(descriptor, mode)
+    }
     fsyncSync(descriptor)
   } finally {
     closeSync(descriptor)
