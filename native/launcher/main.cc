@@ -175,6 +175,8 @@ class Execution {
   // Prints the error, as CNI wants it, and says how to exit.
   int Fail(const Failure& failure) {
     const FailureJson json = ToJson(failure, VersionOf(input_.text));
+    // Where nobody reads it any more, that is not to end by a signal.
+    signals_.Hold();
     const long failed = Write(1, json.view(), signals_, Deadline::After(kLastWordsTime));
     return failed < 0 ? Complain("error writing to stdout: ", failed) : 1;
   }

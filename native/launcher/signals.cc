@@ -55,6 +55,7 @@ std::string_view SignalName(int signal) {
 }
 
 void Signals::Hold() {
+  if (held_) return;
   for (const int signal : kAsked)
     if (Handler(signal) != kIgnore) awaited_ |= SetOf(signal);
   fd_ = static_cast<int>(Call(__NR_signalfd4, -1, &awaited_, sizeof awaited_, O_CLOEXEC | O_NONBLOCK));

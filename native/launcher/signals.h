@@ -15,6 +15,7 @@ class Signals {
  public:
   // From now on SIGTERM, SIGINT and SIGHUP are only seen by Take() and at `fd`, but those that whoever started this
   // process had ignored stay ignored. SIGPIPE is ignored. Where the kernel refuses, signals go on ending the process.
+  // Safe to repeat.
   void Hold();
   // Puts everything back as it was, for a program that is executed. What came meanwhile and was not taken is delivered.
   void Release();

@@ -1,6 +1,9 @@
 /** A daemon that dies, or might as well: what the launcher does then, at each step and for each verb. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { encodeAnswer } from '../../../daemon/protocol.ts'
+import { eventually } from '../../support/wait.ts'
 import { type Peer, words } from './fake-daemon.ts'
 import { builds, built, type Call, errorOf, Launched } from './launched.ts'
 
@@ -161,6 +164,35 @@ describe.each(builds)('%s', (_, flags, file) => {
 describe('under strace', () => {
   beforeAll(() => built([]), 120_000)
   const [, , file] = builds[0]!
+
+  test.each([
+    ['', 200],
+    ['1', 1],
+    ['7', 7],
+    ['007', 7],
+    ['86400', 86_400],
+    ['86401', 200],
+    ['99999999999999999999', 200],
+    ['0', 200],
+    ['-1', 200],
+    ['1.5', 200],
+    ['5s', 200],
+  ])('a LINKWRIGHT_TIMEOUT of %j is %d seconds', async (text, seconds) => {
+    const it = new Launched(file)
+    const daemon = it.daemon()
+    const trace = join(it.folder, 'trace')
+    const prefix = ['strace', '-q', '-o', trace, '-e', 'trace=ppoll']
+    const running = it.run({ prefix, env: it.env({ LINKWRIGHT_TIMEOUT: text }) })
+    const peer = await daemon.greeted()
+    await peer.request()
+    // For the daemon and for signals, less what has passed.
+    const waits = /^ppoll\(\[\{fd=\d+, events=POLLIN\}, \{fd=\d+, [^)]*\{tv_sec=(\d+)/m
+    const [, left] = await eventually('it waits', () => waits.exec(readFileSync(trace, 'utf8')))
+    peer.send(encodeAnswer({ status: 0, acknowledge: false, stdout: '', stderr: '' }))
+    await running
+    expect(seconds - 1 - Number(left)).toBeLessThanOrEqual(10)
+    expect(Number(left)).toBeLessThan(seconds)
+  })
 
   test('a DEL that is not over in 60 seconds is ended', async () => {
     const it = new Launched(file)

@@ -226,6 +226,16 @@ libc.execve(sys.argv[1].encode(), words([b'ptp']), words(env))`
     expect(errorOf(finished)).toMatchObject({ code: 5, msg: 'error reading from stdin: EISDIR' })
   })
 
+  test('an error that nobody reads', async () => {
+    const it = new Launched(file)
+    it.daemon()
+    // Standard input can't be read, and the reader of standard output has ended by the time that there is some.
+    const script = 'exec 3>&1; { read -r _; "$@" </ 2>&3; echo $? >&3; } | exec true'
+    const prefix = ['bash', '-c', script, 'bash']
+    const finished = await it.run({ prefix, input: '\n', until: Promise.resolve() })
+    expect(finished.stdout).toBe('linkwright-launcher: error writing to stdout: EPIPE\n1\n')
+  })
+
   test.each([
     [
       'missing',
