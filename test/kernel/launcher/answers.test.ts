@@ -6,7 +6,7 @@ import { encodeAnswer, encodeGreeting, encodeWelcome } from '../../../daemon/pro
 import { type Finished, run } from '../../support/program.ts'
 import { eventually } from '../../support/wait.ts'
 import { type Peer, words } from './fake-daemon.ts'
-import { builds, built, errorOf, Launched } from './launched.ts'
+import { builds, built, errorOf, Launched, unread } from './launched.ts'
 
 const result = '{"cniVersion":"1.0.0","interfaces":[]}'
 const success = encodeAnswer({ status: 0, acknowledge: true, stdout: result, stderr: 'a log line\n' })
@@ -222,9 +222,7 @@ describe.each(builds)('%s', (_, flags, file) => {
   test('a reader that is gone ends nothing by a signal', async () => {
     const it = new Launched(file)
     const daemon = it.daemon()
-    // The reader ends first: it holds the only other end of the launcher's output.
-    const script = 'exec 3>&1; { sleep 0; "$@"; echo $? >&3; } | exec true'
-    const running = it.run({ prefix: ['sh', '-c', script, 'sh'] })
+    const running = it.run({ prefix: unread })
     const peer = await daemon.greeted()
     await peer.request()
     peer.send(encodeAnswer({ status: 0, acknowledge: true, stdout: 'x'.repeat(100_000), stderr: '' }))

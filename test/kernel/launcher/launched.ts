@@ -184,6 +184,15 @@ export class Launched {
   }
 }
 
+/** Before a program: its standard output has no reader. Prints its status, or a signal as a negative number. */
+export const unread: readonly string[] = [
+  ...['python3', '-c'],
+  `import os, subprocess, sys
+r, w = os.pipe()
+os.close(r)
+print(subprocess.run(sys.argv[1:], stdout=w).returncode)`,
+]
+
 /** The CNI error that was printed. */
 export const errorOf = ({ stdout }: Finished): { code: number; msg: string; details?: string } =>
   JSON.parse(stdout)

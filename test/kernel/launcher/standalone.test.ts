@@ -4,7 +4,7 @@ import { chmodSync, copyFileSync, mkdirSync, readFileSync, renameSync, symlinkSy
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { run } from '../../support/program.ts'
-import { builds, built, errorOf, Launched } from './launched.ts'
+import { builds, built, errorOf, Launched, unread } from './launched.ts'
 
 const pairs = (environment: { [name: string]: string }): string[] =>
   Object.entries(environment)
@@ -229,11 +229,12 @@ libc.execve(sys.argv[1].encode(), words([b'ptp']), words(env))`
   test('an error that nobody reads', async () => {
     const it = new Launched(file)
     it.daemon()
-    // Standard input can't be read, and the reader of standard output has ended by the time that there is some.
-    const script = 'exec 3>&1; { read -r _; "$@" </ 2>&3; echo $? >&3; } | exec true'
-    const prefix = ['bash', '-c', script, 'bash']
-    const finished = await it.run({ prefix, input: '\n', until: Promise.resolve() })
-    expect(finished.stdout).toBe('linkwright-launcher: error writing to stdout: EPIPE\n1\n')
+    // Standard input can't be read.
+    const prefix = [...unread, 'sh', '-c', 'exec "$@" </', 'sh']
+    expect(await it.run({ prefix, until: Promise.resolve() })).toMatchObject({
+      stdout: '1\n',
+      stderr: 'linkwright-launcher: error writing to stdout: EPIPE\n',
+    })
   })
 
   test.each([
