@@ -49,7 +49,7 @@ const loadAddon = (): Binding => {
   } catch (error) {
     reasons.push(`${beside}: ${(error as Error).message.split('\n')[0]}`)
   }
-  throw new Error(`no ${reasons.join('\n  ')}`)
+  throw new Error(`linkwright's addon could not be loaded (${process.arch}): ${reasons.join('; ')}`)
 }
 
 const start = (): void => {

@@ -1,7 +1,16 @@
 /** What `npm run dist` makes, unpacked in an empty folder and used as on a host without Node. */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -16,13 +25,16 @@ const name = `linkwright-${version}-linux-${process.arch}`
 let temporary = ''
 /** The unpacked archive. */
 let folder = ''
+/** What tar says of it. */
+let listing = ''
 beforeAll(async () => {
   temporary = mkdtempSync(join(tmpdir(), 'linkwright-dist-test-'))
   await must(process.execPath, [join(root, 'scripts/dist.mjs'), '--level', '0', '--output', temporary], {
     timeout: 170_000,
   })
   await must('sha256sum', ['--check', '--quiet', `${name}.tar.xz.sha256`], { cwd: temporary })
-  await must('tar', ['-xJf', `${name}.tar.xz`], { cwd: temporary })
+  const how = ['--numeric-owner', '--full-time', '--utc']
+  listing = await must('tar', ['-xvvJf', `${name}.tar.xz`, ...how], { cwd: temporary })
   folder = join(temporary, name)
 })
 afterAll(() => rmSync(temporary, { recursive: true, force: true }))
@@ -50,14 +62,7 @@ describe('the archive', () => {
     expect(licences).toEqual(expect.arrayContaining(['ip-num', 'node', 'node-addon-api', 'zod']))
   })
 
-  test("belongs to nobody, and has the last commit's date", async () => {
-    const listing = await must(
-      'tar',
-      ['-tvJf', `${name}.tar.xz`, '--numeric-owner', '--full-time', '--utc'],
-      {
-        cwd: temporary,
-      },
-    )
+  test("belongs to nobody, and has the last commit's date", () => {
     const entries = listing.trim().split('\n')
     const commit = spawnSync('git', ['log', '-1', '--format=%ct'], { cwd: root, encoding: 'utf8' })
     const date = new Date(Number(commit.stdout) * 1000).toISOString().slice(0, 19).replace('T', ' ')
@@ -103,32 +108,38 @@ describe('the executable', () => {
     expect(stderr).toContain('unknown plugin "nonsense"')
   })
 
-  test('does nothing that a variable of Node asks for', async () => {
+  test('runs nothing that a variable names', async () => {
     const work = join(temporary, 'hostile')
     mkdirSync(work)
     const script = join(work, 'hostile.cjs')
-    const ran = join(work, 'ran')
-    await must('sh', ['-c', `echo "require('fs').writeFileSync('${ran}', '')" >"$1"`, 'sh', script])
-    const plain = await must(join(folder, 'linkwright-cni'), ['bridge'], { env: { CNI_COMMAND: 'VERSION' } })
+    writeFileSync(script, `require('fs').writeFileSync(${JSON.stringify(join(work, 'ran'))}, '')`)
+    const program = join(folder, 'linkwright-cni')
+    const plain = await must(program, ['bridge'], { env: { CNI_COMMAND: 'VERSION' } })
+    const hostile = {
+      CNI_COMMAND: 'VERSION',
+      NODE_EXTRA_CA_CERTS: join(work, 'none.pem'),
+      NODE_PATH: work,
+      OPENSSL_CONF: script,
+    }
     for (const options of [
       `--require=${script}`,
       `--import=${script}`,
       '--inspect-brk',
       '--no-such-option',
     ]) {
-      const { status, stdout, stderr } = await run(join(folder, 'linkwright-cni'), ['bridge'], {
-        env: {
-          CNI_COMMAND: 'VERSION',
-          NODE_OPTIONS: options,
-          NODE_EXTRA_CA_CERTS: join(work, 'none.pem'),
-          NODE_V8_COVERAGE: join(work, 'coverage'),
-          NODE_COMPILE_CACHE: join(work, 'cache'),
-          NODE_PATH: work,
-          OPENSSL_CONF: script,
-        },
-      })
-      expect({ options, status, stdout, stderr }).toEqual({ options, status: 0, stdout: plain, stderr: '' })
+      const finished = await run(program, ['bridge'], { env: { ...hostile, NODE_OPTIONS: options } })
+      expect({ options, ...finished }).toMatchObject({ options, status: 0, stdout: plain, stderr: '' })
     }
+    // What Node writes by itself, and what makes it refuse: the launcher does not pass that on.
+    const more = {
+      NODE_V8_COVERAGE: join(work, 'coverage'),
+      NODE_COMPILE_CACHE: join(work, 'cache'),
+      NODE_REPL_EXTERNAL_MODULE: script,
+    }
+    const launched = await run(join(folder, 'bin/bridge'), [], {
+      env: { ...hostile, ...more, NODE_OPTIONS: `--require=${script}` },
+    })
+    expect(launched).toMatchObject({ status: 0, stdout: plain, stderr: '' })
     expect(readdirSync(work)).toEqual(['hostile.cjs'])
   })
 })
@@ -205,9 +216,8 @@ describe('a bridge', () => {
     const blue = await host.container()
     const { status, stdout } = await call(host, 'ADD', blue.sandbox)
     expect(status).toBe(1)
-    const { code, msg, details } = JSON.parse(stdout) as { code: number; msg: string; details: string }
-    expect(code).toBe(999)
+    const { msg } = JSON.parse(stdout) as { msg: string }
     for (const place of ['/run', '/dev/shm', '/tmp', '/mnt/linkwright.node'])
-      expect(`${msg} ${details}`).toContain(place)
+      expect(msg).toContain(`${place}: `)
   })
 })
