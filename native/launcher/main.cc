@@ -217,11 +217,12 @@ int RunForPeople(int argc, const Command& command, const Environment& environmen
 }  // namespace
 
 int Main(int argc, char** argv, char** envp) {
-  CloseOthers();
-  FillStandard();
   Environment environment(envp);
   const Command command = Read(argc, argv);
+  // With every descriptor: a socket that systemd has opened for `dhcp daemon` is one of them.
   if (environment.Get("CNI_COMMAND").empty()) return RunForPeople(argc, command, environment);
+  CloseOthers();
+  FillStandard();
   Execution execution(command.type, environment);
   return execution.Run();
 }

@@ -148,6 +148,13 @@ libc.execve(sys.argv[1].encode(), words([b'ptp']), words(env))`
     expect(descriptors[0]).toContain('memfd:stdin')
   })
 
+  test('gets all of them without CNI_COMMAND: systemd hands sockets over', async () => {
+    const it = new Launched(file)
+    const { CNI_COMMAND: _command, ...env } = it.env()
+    await it.run({ prefix: ['bash', '-c', 'exec 5</etc/passwd; exec "$@"', 'bash'], env })
+    expect(it.record('')?.descriptors).toContain('5 /etc/passwd')
+  })
+
   test('nothing takes the place of a standard descriptor that is closed', async () => {
     const it = new Launched(file)
     const daemon = it.daemon()
@@ -298,11 +305,18 @@ libc.execve(sys.argv[1].encode(), words([b'ptp']), words(env))`
     const it = new Launched(file)
     const script = 'mount -t tmpfs tmpfs /proc && exec "$@"'
     const prefix = ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', script, 'sh']
-    expect(errorOf(await it.run({ prefix }))).toMatchObject({
+    const error = {
       code: 5,
       msg: 'the standalone program can not be found: ENOENT',
       details: '/proc/self/exe says where it lies; is /proc mounted?',
-    })
+    }
+    expect(errorOf(await it.run({ prefix }))).toMatchObject(error)
+    // A daemon could not be told in which namespace it is asked.
+    const daemon = it.daemon()
+    const running = it.run({ prefix })
+    const peer = await daemon.greeted()
+    expect(await peer.bytes(1)).toHaveLength(0)
+    expect(errorOf(await running)).toMatchObject(error)
   })
 })
 
