@@ -15,7 +15,7 @@ import { checkLimits } from './checks/limits.ts'
 import { checkPools } from './checks/pools.ts'
 import { checkSettings } from './checks/settings.ts'
 import { checkStatus } from './checks/status.ts'
-import { lookAtAttachments } from './facts/attachments.ts'
+import { lookAtCache } from './facts/attachments.ts'
 import { lookAtBinaries } from './facts/binaries.ts'
 import { lookAtConfDir, type NetworkFacts, networksOf } from './facts/conf-dir.ts'
 import { lookAtDaemon } from './facts/daemon.ts'
@@ -48,8 +48,8 @@ const lookAtLeftBehind = async (
   const links = await see(TIMEOUT, lookAtLinks)
   const rules = await see(TIMEOUT, lookAtRules)
   const reservations = await see(TIMEOUT, () => lookAtReservations(directories, dataDir))
-  const attachments = await see(TIMEOUT, () => lookAtAttachments(cacheDir))
-  return { links, rules, reservations, attachments }
+  const cache = await see(TIMEOUT, () => lookAtCache(cacheDir))
+  return { links, rules, reservations, cache }
 }
 
 /** What both looks have found, of the networks that are asked for. */
@@ -112,7 +112,7 @@ export const examine = async (places: Places): Promise<readonly Finding[]> => {
     lookAtDaemon(socket, TIMEOUT, (path) => askDaemon(path, { timeout: CALL })),
   )
   const keepers = await see(TIMEOUT * 2, () => lookAtKeepers(networks, CALL))
-  const attachments = left.attachments.seen ? (left.attachments.value ?? []) : []
+  const attachments = left.cache.seen ? (left.cache.value?.attachments ?? []) : []
   return [
     ...checkKernel(kernel, neededOf(networks)),
     ...checkFiltering(filtering, forwardedOf(networks)),
@@ -120,7 +120,7 @@ export const examine = async (places: Places): Promise<readonly Finding[]> => {
     ...checkLimits(settings),
     ...checkConfDir(conf, confDir, places.networks),
     ...checkPools(pools),
-    ...checkStatus(status),
+    ...checkStatus(status, kernel.tried.seen),
     ...checkBinaries(binaries, { directories: binDirs, wanted, networks: versionsOf(networks) }),
     ...checkInstallation(installation, binaries.seen ? binaries.value : []),
     ...checkDaemon(daemon, socket, releases),

@@ -36,10 +36,14 @@ export type Seen<T> =
   | { readonly seen: true; readonly value: T }
   | { readonly seen: false; readonly why: string }
 
+/** Whether the reason is that this process may not look. */
+export const isForbidden = (why: string): boolean =>
+  /\b(EPERM|EACCES)\b|permission denied|not permitted|only root/i.test(why)
+
 /** Without root many things can't be seen. */
 export const unseen = (id: string, what: string, why: string): Finding =>
   unknown(id, `${what} could not be looked at: ${why}`, {
-    ...(/\b(EPERM|EACCES)\b|permission denied|not permitted/i.test(why) && { advice: 'run it as root' }),
+    ...(isForbidden(why) && { advice: 'run it as root' }),
   })
 
 /** How many of a long list are told. */

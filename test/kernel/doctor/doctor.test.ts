@@ -226,6 +226,15 @@ it('tells what it may not see', async () => {
   const { host, write, install } = await node()
   await write('/run/conf/10-net.conflist', net)
   await install('ptp', 'host-local')
+  await write('/run/conf/20-secret.conflist', list('secret', '10.32.0.0/24'))
+  const hide = 'chmod 0600 "$@" && chown 1:1 "$@"'
+  await host.must('sh', ['-ec', hide, 'sh', '/run/conf/20-secret.conflist'])
+  await host.must('sh', [
+    '-ec',
+    `mkdir -p /var/lib/cni/results && echo {} > "$1" && ${hide}`,
+    'sh',
+    '/var/lib/cni/results/a',
+  ])
   const powerless = ['--bounding-set', '-all', '--inh-caps', '-all']
   const { stdout, status } = await host.run('setpriv', [
     ...powerless,
@@ -237,7 +246,10 @@ it('tells what it may not see', async () => {
   ])
   const { by } = read(stdout, status)
   expect(by.get('filter.nftables')).toMatchObject({ severity: 'unknown', advice: 'run it as root' })
-  expect(by.get('orphan.rule')).toMatchObject({ severity: 'unknown' })
+  expect(by.get('orphan.attachment')).toMatchObject({ severity: 'unknown', advice: 'run it as root' })
+  expect(by.get('conf.file.20-secret.conflist')).toMatchObject({ severity: 'unknown' })
+  expect([...by.values()].filter(({ severity }) => severity === 'failure')).toEqual([])
+  expect(status).toBe(0)
   expect(by.get('kernel.link.veth')).toMatchObject({ facts: { tried: false } })
   expect(by.get('conf.first')).toMatchObject({ severity: 'ok' })
 })

@@ -17,6 +17,7 @@ const checkFirst = ({ directory, files }: ConfDirFacts): Finding => {
   const rest = others.length > 0 ? `, before ${count(others.length, 'other file')}` : ''
   if (first.network && !first.misnamed)
     return ok(id, `runtimes take ${first.file}${rest}: network ${first.network.name}`, { facts })
+  if (first.forbidden) return unseen(id, `${first.file}${rest}`, 'permission denied')
   const why = first.network ? 'which containerd reads no list from' : 'which is broken'
   return failure(id, `runtimes take ${first.file}${rest}, ${why}`, {
     advice: 'containerd then has no network at all: mend it, or take it out of the directory',
@@ -24,8 +25,9 @@ const checkFirst = ({ directory, files }: ConfDirFacts): Finding => {
   })
 }
 
-const checkFile = ({ file, network, problem, misnamed }: ConfFile): readonly Finding[] => {
+const checkFile = ({ file, network, problem, forbidden, misnamed }: ConfFile): readonly Finding[] => {
   const id = `conf.file.${file}`
+  if (forbidden) return [unseen(id, file, 'permission denied')]
   if (!network)
     return [
       failure(id, `${file}: ${problem?.msg}`, {

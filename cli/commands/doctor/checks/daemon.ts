@@ -1,6 +1,6 @@
 /** Whether a daemon serves the launcher, and whether it is of the release that is installed. */
 import type { DaemonFacts } from '../facts/daemon.ts'
-import { type Finding, ok, type Seen, unseen, warning } from '../finding.ts'
+import { type Finding, isForbidden, ok, type Seen, unseen, warning } from '../finding.ts'
 
 const ID = 'daemon.socket'
 
@@ -28,6 +28,7 @@ const checkAnswer = (daemon: DaemonFacts, releases: readonly string[]): readonly
         facts,
       }),
     ]
+  if (!answer.seen && isForbidden(answer.why)) return [unseen(ID, socket, answer.why)]
   if (!answer.seen)
     return [
       warning(ID, `no daemon answers at ${socket}: ${answer.why}`, {

@@ -1,6 +1,16 @@
 /** Whether leases are kept for those who need it, and whether they are as they should be. */
 import type { KeeperFacts } from '../facts/leases.ts'
-import { count, type Finding, failure, listed, ok, type Seen, unseen, warning } from '../finding.ts'
+import {
+  count,
+  type Finding,
+  failure,
+  isForbidden,
+  listed,
+  ok,
+  type Seen,
+  unseen,
+  warning,
+} from '../finding.ts'
 
 const checkKeeper = ({ socket, networks, standalone, answer }: KeeperFacts): readonly Finding[] => {
   const id = `dhcp.keeper.${socket}`
@@ -9,6 +19,7 @@ const checkKeeper = ({ socket, networks, standalone, answer }: KeeperFacts): rea
   const start = 'start it: systemctl start linkwright, or dhcp daemon in the folder of the plugins'
   if (!answer?.seen) {
     const why = answer ? answer.why : 'there is no such socket'
+    if (isForbidden(why)) return [unseen(id, `the leases at ${socket}`, why)]
     const message = `nobody keeps leases at ${socket}: ${why}`
     if (needing.length > 0)
       return [failure(id, `${message} (needed by ${needing.join(', ')})`, { advice: start, facts })]

@@ -1,13 +1,13 @@
 /** What attachments have left behind: nothing of it is needed, and some of it is in the way. */
 import { allows } from '../../../../cni/version.ts'
 import { masqueradeComment } from '../../../../plugins/shared/masquerade-nftables.ts'
-import type { AttachmentFacts } from '../facts/attachments.ts'
+import type { AttachmentFacts, CacheFacts } from '../facts/attachments.ts'
 import type { LinkFacts, ReservationFacts, RuleFacts, RuleOwner } from '../facts/left-behind.ts'
 import { count, type Finding, listed, ok, type Seen, unseen, warning } from '../finding.ts'
 
 export interface LeftBehind {
   /** Null where there is no cache. */
-  readonly attachments: Seen<readonly AttachmentFacts[] | null>
+  readonly cache: Seen<CacheFacts | null>
   readonly links: Seen<readonly LinkFacts[]>
   readonly rules: Seen<readonly RuleFacts[]>
   readonly reservations: Seen<readonly ReservationFacts[]>
@@ -103,6 +103,17 @@ const checkAttachments = (attachments: readonly AttachmentFacts[], advice: Colle
   )
 }
 
+const checkUnread = (unread: number): readonly Finding[] =>
+  unread === 0
+    ? []
+    : [
+        warning('orphan.cache', `${count(unread, 'file')} of the cache can not be read as attachments`, {
+          advice:
+            'what they stood for seems to be left behind below: before linkwright gc, make sure that its containers are gone',
+          facts: { files: unread },
+        }),
+      ]
+
 /** @param what of one and of many: `link`, `links` */
 const checkThings = <T>(
   id: string,
@@ -153,13 +164,13 @@ export const checkLeftBehind = (
   networks: ReadonlyMap<string, string>,
   only: readonly string[] = [],
 ): readonly Finding[] => {
-  const { attachments, links, rules, reservations } = left
-  if (!attachments.seen) return [unseen('orphan.attachment', 'the cache of attachments', attachments.why)]
-  const all = attachments.value ?? []
+  const { cache, links, rules, reservations } = left
+  if (!cache.seen) return [unseen('orphan.attachment', 'the cache of attachments', cache.why)]
+  const all = cache.value?.attachments ?? []
   const known = new Known(all)
   const advice = collect(networks)
   const withCache: Collect = (network) =>
-    attachments.value
+    cache.value
       ? advice(network)
       : 'there is no cache of attachments: where a runtime keeps it elsewhere, name it with --cache-dir'
   const hashes = new Map(
@@ -173,6 +184,7 @@ export const checkLeftBehind = (
     return only.length === 0 || typeof network !== 'string' || only.includes(network)
   }
   const findings = [
+    ...checkUnread(cache.value?.unread ?? 0),
     ...checkAttachments(all, deletion(networks, advice)),
     ...checkThings('orphan.reservation', 'reservation', reservations, {
       isKnown: ({ network, containerId, ifName }) => known.hasAttachment(network, containerId, ifName),

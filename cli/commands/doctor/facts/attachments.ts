@@ -1,5 +1,5 @@
 /** Attachments that the cache knows, and whether their containers are there. */
-import { statSync } from 'node:fs'
+import { accessSync, constants, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type CacheEntry, listCache } from '../../../../cni/cache.ts'
 import { isErrno } from '../../../../netlink/error.ts'
@@ -33,10 +33,29 @@ const familiesOf = ({ result }: CacheEntry): readonly (4 | 6)[] => {
   return [...new Set(addresses.map((address) => (address.includes(':') ? 6 : 4)))]
 }
 
-/** The cache's attachments; null where there is no cache. @throws SystemError where it can't be read */
-export const lookAtAttachments = (cacheDir: string): readonly AttachmentFacts[] | null => {
-  if (!statSync(join(cacheDir, 'results'), { throwIfNoEntry: false })) return null
-  return listCache(cacheDir).map((entry) => {
+/** What can't be read would seem not to be there, and its attachments nobody's. @throws SystemError */
+const checkReadable = (path: string): void => {
+  try {
+    accessSync(path, constants.R_OK)
+  } catch (error) {
+    // Deleted meanwhile.
+    if (!isErrno(error, 'ENOENT')) throw error
+  }
+}
+
+export interface CacheFacts {
+  readonly attachments: readonly AttachmentFacts[]
+  /** Files that say of no attachment whose it is: broken ones, and those of old releases of libcni. */
+  readonly unread: number
+}
+
+/** What the cache knows; null where there is none. @throws SystemError where it, or a file of it, can't be read */
+export const lookAtCache = (cacheDir: string): CacheFacts | null => {
+  const results = join(cacheDir, 'results')
+  if (!statSync(results, { throwIfNoEntry: false })) return null
+  const names = readdirSync(results)
+  for (const name of names) checkReadable(join(results, name))
+  const attachments = listCache(cacheDir).map((entry): AttachmentFacts => {
     const { network, containerId, ifName, netnsPath } = entry
     return {
       network,
@@ -47,4 +66,5 @@ export const lookAtAttachments = (cacheDir: string): readonly AttachmentFacts[] 
       families: familiesOf(entry),
     }
   })
+  return { attachments, unread: Math.max(0, names.length - attachments.length) }
 }

@@ -10,6 +10,7 @@ import { ipamType, ownIpamPlugin } from '../../../../cni/ipam.ts'
 import type { Plugins } from '../../../../cni/plugin.ts'
 import type { JsonObject } from '../../../../cni/types.ts'
 import { checkVersion, versionOf } from '../../../../cni/version.ts'
+import { isErrno } from '../../../../netlink/error.ts'
 import type { Seen } from '../finding.ts'
 
 /** What containerd takes for a configuration (go-cni); libcni looks for the same. */
@@ -51,6 +52,8 @@ export interface ConfFile {
   /** Null where it can't be read as a network. */
   readonly network: NetworkFacts | null
   readonly problem: Problem | null
+  /** It is only that this process may not read it. */
+  readonly forbidden: boolean
   /** A list whose name does not end in .conflist: containerd reads no list from it. */
   readonly misnamed: boolean
 }
@@ -133,9 +136,10 @@ const readFile = (plugins: Plugins, directory: string, file: string): ConfFile =
       conf,
       plugins: conf.plugins.map((plugin) => toPlugin(plugins, conf, plugin)),
     }
-    return { file, network, problem: null, misnamed }
+    return { file, network, problem: null, forbidden: false, misnamed }
   } catch (error) {
-    return { file, network: null, problem: problemOf(error), misnamed: false }
+    const forbidden = isErrno(error instanceof CniError ? error.cause : error, 'EACCES', 'EPERM')
+    return { file, network: null, problem: problemOf(error), forbidden, misnamed: false }
   }
 }
 

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
-import { lookAtAttachments } from '../../../../cli/commands/doctor/facts/attachments.ts'
+import { lookAtCache } from '../../../../cli/commands/doctor/facts/attachments.ts'
 import { lookAtBinaries } from '../../../../cli/commands/doctor/facts/binaries.ts'
 import { lookAtConfDir } from '../../../../cli/commands/doctor/facts/conf-dir.ts'
 import { isGoProgram } from '../../../../cli/commands/doctor/facts/elf.ts'
@@ -123,7 +123,7 @@ it('reads no configuration that would stop it', async () => {
 
 it('knows attachments of results in any version, and their namespaces', () => {
   const cacheDir = folder()
-  expect(lookAtAttachments(cacheDir)).toBeNull()
+  expect(lookAtCache(cacheDir)).toBeNull()
   const entry = {
     network: 'net',
     ifName: 'eth0',
@@ -138,12 +138,11 @@ it('knows attachments of results in any version, and their namespaces', () => {
   add('c', '', {})
   // A plain file that a reboot left.
   add('d', join(cacheDir, 'results', 'net-a-eth0'), {})
+  writeFileSync(join(cacheDir, 'results', 'broken'), '{')
+  const found = lookAtCache(cacheDir)
+  expect(found?.unread).toBe(1)
   expect(
-    lookAtAttachments(cacheDir)?.map(({ containerId, namespace, families }) => [
-      containerId,
-      namespace,
-      families,
-    ]),
+    found?.attachments.map(({ containerId, namespace, families }) => [containerId, namespace, families]),
   ).toEqual([
     ['a', 'there', [4, 6]],
     ['b', 'gone', [4]],

@@ -31,6 +31,7 @@ const plugin = (type: string, conf: JsonObject = {}, more: Partial<PluginFacts> 
 const file = (name: string, network: string | null, ...plugins: PluginFacts[]): ConfFile => ({
   file: name,
   misnamed: false,
+  forbidden: false,
   problem: network === null ? { msg: 'broken' } : null,
   network:
     network === null
@@ -71,6 +72,10 @@ describe('configurations', () => {
     expect(judge([good, file('20.conflist', null)])).toEqual({ 'conf.file.20.conflist': 'failure' })
     expect(judge([good, file('20.conflist', null)], ['net'])).toEqual({})
     expect(judge([good], ['other'])).toEqual({ 'conf.missing.other': 'failure' })
+  })
+  it('may not be read', () => {
+    const forbidden = { ...file('05.conflist', null), forbidden: true }
+    expect(judge([forbidden, good])).toEqual({ 'conf.first': 'unknown', 'conf.file.05.conflist': 'unknown' })
   })
   it('do not validate, or chain what makes no interface', () => {
     const wrong = plugin('bridge', {}, { problem: { msg: 'mtu: expected integer' } })
@@ -178,20 +183,24 @@ describe('addresses', () => {
 })
 
 describe('STATUS', () => {
-  const judge = (code: number | null) =>
+  const judge = (code: number | null, privileged = true) =>
     told(
-      checkStatus([
-        {
-          network: 'net',
-          index: 1,
-          type: 'x',
-          answer: code === null ? null : { code, problem: code === 0 ? null : { msg: 'no' } },
-        },
-      ]),
+      checkStatus(
+        [
+          {
+            network: 'net',
+            index: 1,
+            type: 'x',
+            answer: code === null ? null : { code, problem: code === 0 ? null : { msg: 'no' } },
+          },
+        ],
+        privileged,
+      ),
     )
   it('fails, warns and is not asked', () => {
     expect(judge(0)).toEqual({ 'network.status.net.1': 'ok' })
     expect(judge(50)).toEqual({ 'network.status.net.1': 'failure' })
+    expect(judge(50, false)).toEqual({ 'network.status.net.1': 'unknown' })
     expect(judge(7)).toEqual({ 'network.status.net.1': 'failure' })
     expect(judge(51)).toEqual({ 'network.status.net.1': 'warning' })
     expect(judge(null)).toEqual({ 'network.status.net.1': 'ok' })

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { checkDaemon } from '../../../../cli/commands/doctor/checks/daemon.ts'
 import { checkKeepers } from '../../../../cli/commands/doctor/checks/leases.ts'
 import { checkLeftBehind, type LeftBehind } from '../../../../cli/commands/doctor/checks/left-behind.ts'
-import type { AttachmentFacts } from '../../../../cli/commands/doctor/facts/attachments.ts'
+import type { AttachmentFacts, CacheFacts } from '../../../../cli/commands/doctor/facts/attachments.ts'
 import { type DaemonFacts, lookAtDaemon } from '../../../../cli/commands/doctor/facts/daemon.ts'
 import type { KeeperFacts } from '../../../../cli/commands/doctor/facts/leases.ts'
 import type { RuleOwner } from '../../../../cli/commands/doctor/facts/left-behind.ts'
@@ -20,7 +20,8 @@ import { see } from '../../../../cli/commands/doctor/see.ts'
 import { masqueradeComment } from '../../../../plugins/shared/masquerade-nftables.ts'
 
 const seen = <T>(value: T): Seen<T> => ({ seen: true, value })
-const notSeen = { seen: false, why: 'EPERM' } as const
+const notSeen = { seen: false, why: 'ECONNREFUSED' } as const
+const forbidden = { seen: false, why: 'EACCES' } as const
 const bad = (findings: readonly Finding[]): Record<string, string> =>
   Object.fromEntries(
     findings.filter(({ severity }) => severity !== 'ok').map(({ id, severity }) => [id, severity]),
@@ -61,6 +62,7 @@ describe('daemon', () => {
     expect(judge({}, '1.0.0')).toEqual({})
     expect(judge({}, '1.0.0', '1.1.0')).toEqual({ 'daemon.version': 'warning' })
     expect(judge({ answer: notSeen })).toEqual({ 'daemon.socket': 'warning' })
+    expect(judge({ answer: forbidden })).toEqual({ 'daemon.socket': 'unknown' })
     expect(judge({ file: 'other', answer: null })).toEqual({ 'daemon.socket': 'warning' })
     expect(judge({ access: { mode: 0o660, uid: 0 } })).toEqual({ 'daemon.access': 'warning' })
     expect(judge({ access: { mode: 0o600, uid: 5 } })).toEqual({ 'daemon.access': 'warning' })
@@ -107,6 +109,7 @@ describe('leases', () => {
       expect(judge({ answer, standalone: ['net'] })).toEqual({ 'dhcp.keeper./s': 'warning' })
     }
     expect(judge({ answer: notSeen, networks: [] })).toEqual({ 'dhcp.keeper./s': 'warning' })
+    expect(judge({ answer: forbidden })).toEqual({ 'dhcp.keeper./s': 'unknown' })
     expect(bad(checkKeepers(notSeen))).toEqual({ 'dhcp.keeper': 'unknown' })
   })
   it('are of nobody, or without an address', () => {
@@ -131,7 +134,7 @@ describe('left behind', () => {
   const mark = (containerId: string, network = 'net') =>
     masqueradeComment({ network, containerId, ifName: 'eth0' }).slice(0, 33)
   const nothing: LeftBehind = {
-    attachments: seen([attachment]),
+    cache: seen({ attachments: [attachment], unread: 0 }),
     links: seen([]),
     rules: seen([]),
     reservations: seen([]),
@@ -171,10 +174,12 @@ describe('left behind', () => {
     ).toEqual({})
   })
   it('is an attachment without its namespace', () => {
-    const gone = seen([{ ...attachment, namespace: 'gone' } as const])
-    expect(judge({ attachments: gone })).toEqual({ 'orphan.attachment.net': 'warning' })
-    expect(judge({ attachments: gone }, ['old'])).toEqual({})
-    expect(judge({ attachments: seen([{ ...attachment, namespace: 'unknown' } as const]) })).toEqual({})
+    const cache = (more: Partial<CacheFacts>) => seen({ attachments: [attachment], unread: 0, ...more })
+    const gone = cache({ attachments: [{ ...attachment, namespace: 'gone' }] })
+    expect(judge({ cache: gone })).toEqual({ 'orphan.attachment.net': 'warning' })
+    expect(judge({ cache: gone }, ['old'])).toEqual({})
+    expect(judge({ cache: cache({ attachments: [{ ...attachment, namespace: 'unknown' }] }) })).toEqual({})
+    expect(judge({ cache: cache({ unread: 1 }) })).toEqual({ 'orphan.cache': 'warning' })
   })
   it('is a reservation, a link, a rule of nobody', () => {
     for (const one of [reservation('d', 'eth0'), reservation('c', 'net1'), reservation('d', null)])
@@ -197,8 +202,8 @@ describe('left behind', () => {
     })
   })
   it('is taken away by what suits the configuration', () => {
-    const advice = (network: string, attachments: LeftBehind['attachments'] = nothing.attachments) =>
-      find({ attachments, reservations: seen([reservation('d', 'eth0', network)]) }).find(
+    const advice = (network: string, cache: LeftBehind['cache'] = nothing.cache) =>
+      find({ cache, reservations: seen([reservation('d', 'eth0', network)]) }).find(
         ({ severity }) => severity === 'warning',
       )?.advice
     expect(advice('net')).toBe('linkwright gc net --keep-live removes what nobody uses')
@@ -212,7 +217,7 @@ describe('left behind', () => {
       'orphan.rule': 'unknown',
       'orphan.reservation': 'unknown',
     })
-    expect(judge({ attachments: notSeen })).toEqual({ 'orphan.attachment': 'unknown' })
+    expect(judge({ cache: notSeen })).toEqual({ 'orphan.attachment': 'unknown' })
   })
 })
 
