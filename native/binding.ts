@@ -7,7 +7,11 @@
  *
  * It may be loaded by any number of worker threads, each of which owns what it opens.
  */
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { dirname, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { libcOf } from './libc.ts'
 
 /** What every function of the addon throws or rejects with. */
 export interface SystemError extends Error {
@@ -165,31 +169,60 @@ export interface Binding {
 
 declare const __LINKWRIGHT_ADDON__: string | undefined
 
-/** From the sources, from dist/lib/native, and beside a bundle. */
-const places = [
-  '../build/Release/linkwright.node',
-  '../../../build/Release/linkwright.node',
-  './linkwright.node',
-]
+/** Thrown where there is no addon to load. */
+export interface LoadError extends Error {
+  /** ERR_UNSUPPORTED_PLATFORM: not Linux. ERR_ADDON_UNAVAILABLE: none of the files fits; the message has each reason. */
+  readonly code: 'ERR_UNSUPPORTED_PLATFORM' | 'ERR_ADDON_UNAVAILABLE'
+}
+
+const loadError = (code: LoadError['code'], message: string): LoadError =>
+  Object.assign(new Error(message), { code })
+
+/** Folders of the package that have the prebuilt ones, seen from a program's, from an installed one's, from dist/lib. */
+const folders = ['.', '..', '../cni', '../../cni']
+
+/** A build of one's own is what is wanted where there is one. */
+function* places(): Generator<string> {
+  if (typeof __LINKWRIGHT_ADDON__ === 'string') yield __LINKWRIGHT_ADDON__
+  else {
+    yield `${import.meta.url.endsWith('.ts') ? '..' : '../../..'}/build/Release/linkwright.node`
+    yield './linkwright.node'
+  }
+  const libc = libcOf()
+  for (const one of libc ? [libc] : ['glibc', 'musl'])
+    for (const folder of folders) yield `${folder}/linkwright.linux-${process.arch}.${one}.node`
+}
 
 const load = (): Binding => {
+  if (process.platform !== 'linux')
+    throw loadError(
+      'ERR_UNSUPPORTED_PLATFORM',
+      `linkwright works on Linux only, and this is ${process.platform}: only what asks no kernel can be used here`,
+    )
   const require = createRequire(import.meta.url)
+  const here = dirname(fileURLToPath(import.meta.url))
   const reasons: string[] = []
-  for (const place of typeof __LINKWRIGHT_ADDON__ === 'string' ? [__LINKWRIGHT_ADDON__] : places) {
+  for (const place of places()) {
+    const path = resolve(here, place)
+    if (!existsSync(path)) {
+      reasons.push(`${path}: not there`)
+      continue
+    }
     try {
-      return require(place) as Binding
+      return require(path) as Binding
     } catch (error) {
-      reasons.push(`${place}: ${(error as Error).message.split('\n')[0]}`)
+      reasons.push(`${path}: ${(error as Error).message.split('\n')[0]}`)
     }
   }
-  throw new Error(
-    `linkwright's addon could not be loaded (${process.platform} ${process.arch}, Node ${process.version}):\n  ${reasons.join('\n  ')}\nBuild it with: npm run build`,
+  throw loadError(
+    'ERR_ADDON_UNAVAILABLE',
+    `linkwright's addon could not be loaded (${process.platform} ${process.arch}, ${libcOf() ?? 'libc unknown'}, Node ${process.version}):\n  ${reasons.join('\n  ')}\nBuild it in a checkout of the sources (npm run build) and put build/Release/linkwright.node in one of these places.`,
   )
 }
 
 let loader = load
 let loaded: Binding | undefined
-/** The addon, loaded at first use. */
+/** The addon, loaded at first use. @throws LoadError */
 export const binding = (): Binding => (loaded ??= loader())
 
 /** Gives a program a way of its own to load the addon: a single executable has no file beside it. Called before the

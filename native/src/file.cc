@@ -14,6 +14,9 @@ namespace linkwright {
 
 namespace {
 
+// _IOC_SIZEBITS of <asm-generic/ioctl.h>, which musl's <sys/ioctl.h> does not give.
+constexpr size_t kMostIoctlBytes = 1 << 14;
+
 // V8 checks the receiver of methods but not of accessors, so both check it here.
 Descriptor* Receiver(napi_env env, napi_callback_info info) {
   napi_value self = nullptr;
@@ -122,7 +125,7 @@ Napi::Value Ioctl(const Napi::CallbackInfo& info) {
   // The kernel trusts the caller about the size of what a request reads and writes. No request encodes more than
   // 16383 bytes, so a copy with room for that keeps a short buffer from becoming a write past its end.
   std::vector<uint8_t> copy(bytes.begin(), bytes.end());
-  copy.resize(bytes.size() + (1 << _IOC_SIZEBITS));
+  copy.resize(bytes.size() + kMostIoctlBytes);
   const int result = ioctl(fd, request, copy.data());
   if (result < 0) return arguments.Throw(LastFailure("ioctl"));
   std::copy_n(copy.begin(), bytes.size(), bytes.begin());
@@ -138,7 +141,7 @@ Napi::Value IoctlLabelled(const Napi::CallbackInfo& info) {
   if (!arguments.ok()) return {};
   // As for ioctl. What the kernel changes of it stays with the child.
   std::vector<uint8_t> copy(bytes.begin(), bytes.end());
-  copy.resize(bytes.size() + (1 << _IOC_SIZEBITS));
+  copy.resize(bytes.size() + kMostIoctlBytes);
   if (const Failure failure = IoctlAs(label, fd, request, copy.data())) return arguments.Throw(failure);
   return arguments.Undefined();
 }

@@ -12,7 +12,7 @@ namespace {
 // The letter id of the eventfd that ends the thread; listeners begin at 1.
 constexpr uint64_t kWake = 0;
 
-Failure Control(int epoll, int operation, int fd, uint32_t events, uint64_t id) {
+Failure EpollControl(int epoll, int operation, int fd, uint32_t events, uint64_t id) {
   epoll_event event{};
   event.events = events | EPOLLONESHOT;
   event.data.u64 = id;
@@ -26,7 +26,7 @@ Failure Poller::Start(const std::shared_ptr<Mailbox>& mailbox) {
   if (!epoll.valid()) return LastFailure("epoll_create1");
   UniqueFd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake.valid()) return LastFailure("eventfd");
-  if (const Failure failure = Control(epoll.get(), EPOLL_CTL_ADD, wake.get(), EPOLLIN, kWake)) return failure;
+  if (const Failure failure = EpollControl(epoll.get(), EPOLL_CTL_ADD, wake.get(), EPOLLIN, kWake)) return failure;
   epoll_ = std::move(epoll);
   wake_ = std::move(wake);
   mailbox_ = mailbox;
@@ -58,14 +58,14 @@ Failure Poller::Add(const std::shared_ptr<Mailbox>& mailbox, int fd, uint32_t ev
   if (count_ == 0) {
     if (const Failure failure = Start(mailbox)) return failure;
   }
-  const Failure failure = Control(epoll_.get(), EPOLL_CTL_ADD, fd, events, id);
+  const Failure failure = EpollControl(epoll_.get(), EPOLL_CTL_ADD, fd, events, id);
   if (!failure) count_++;
   if (count_ == 0) Stop();
   return failure;
 }
 
 Failure Poller::Rearm(int fd, uint32_t events, uint64_t id) {
-  return Control(epoll_.get(), EPOLL_CTL_MOD, fd, events, id);
+  return EpollControl(epoll_.get(), EPOLL_CTL_MOD, fd, events, id);
 }
 
 void Poller::Remove(int fd) {
