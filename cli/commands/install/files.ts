@@ -22,6 +22,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { isErrno } from '../../../netlink/error.ts'
 import { isMissing } from './error.ts'
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants
@@ -50,6 +51,9 @@ export const syncFolder = (folder: string): void => {
   const descriptor = openSync(folder, O_RDONLY | O_DIRECTORY)
   try {
     fsyncSync(descriptor)
+  } catch (error) {
+    // Some file systems in user space have no such thing for folders.
+    if (!isErrno(error, 'EINVAL', 'ENOSYS', 'EOPNOTSUPP')) throw error
   } finally {
     closeSync(descriptor)
   }

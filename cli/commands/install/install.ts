@@ -196,6 +196,11 @@ class Planner {
       ...planForgetting(layout.replaced, before, after),
       ...planPruning(layout, staging.name, used === staging.name ? null : used),
     ]
+    if (used !== null && switching.length > 0 && !systemd?.start)
+      notes.push({
+        path: layout.command,
+        text: 'a daemon that runs is of the version before until it is restarted (systemctl try-restart linkwright.service)',
+      })
     if (systemd?.start && systemctl === null)
       notes.push({ path: 'systemctl', text: 'systemd does not run here: nothing was started' })
     return { name: staging.name, types, steps, cleaning, notes }

@@ -47,7 +47,8 @@ const lock = async (path: string, signal: AbortSignal): Promise<Descriptor> => {
       if (isSame(descriptor, path)) return descriptor
     } catch (error) {
       descriptor.close()
-      throw error
+      if (signal.aborted) throw error
+      throw explain(error, `locking ${path}`)
     }
     descriptor.close()
   }

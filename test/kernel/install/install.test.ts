@@ -17,6 +17,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { machine, makeBuild, rebuild } from './stand-in.ts'
 
@@ -222,6 +223,7 @@ describe('another version', () => {
     expect(out).toContain(`switch ${host.lib}/current from ${first} to ${second}\n`)
     // The names lead there already.
     expect(out).not.toContain('link ')
+    expect(out).toContain('note: a daemon that runs is of the version before')
     expect(existsSync(join(host.lib, first))).toBe(true)
     await rebuild(host, { version: '0.3.0' })
     // Where processes of others can't be seen, only what is long unused goes.
@@ -271,6 +273,21 @@ describe('another version', () => {
     expect(readdirSync(host.binDir)).toEqual(['bridge', 'host-local', 'ptp'])
     expect(existsSync(join(host.lib, name))).toBe(false)
   })
+})
+
+test('what this build has made can be installed, also from where it was installed to', async () => {
+  const host = await machine()
+  const dist = fileURLToPath(new URL('../../../dist/cni', import.meta.url))
+  const where = ['--bin-dir', host.binDir, '--prefix', host.prefix]
+  expect(await host.call('install', ...where, '--from', dist)).toMatchObject({ status: 0, err: '' })
+  expect(readdirSync(host.binDir)).toEqual(readdirSync(join(dist, 'bin')).sort())
+  expect(JSON.parse(version(join(host.binDir, 'bridge')))).toMatchObject({ cniVersion: '1.1.0' })
+  const command = join(host.prefix, 'bin/linkwright')
+  const out = execFileSync(command, ['install', ...where], { encoding: 'utf8' })
+  expect(out).toContain('; nothing is to do\n')
+  // What it executes is not in use by others.
+  execFileSync(command, ['uninstall', ...where])
+  expect(existsSync(host.prefix)).toBe(false)
 })
 
 test('what the build has beside the programs goes along, and nothing else', async () => {

@@ -20,7 +20,6 @@ import { runCommand } from '../../../cli/command.ts'
 import { install, uninstall } from '../../../cli/commands/install/index.ts'
 import { type InstallOptions, install as installBy } from '../../../cli/commands/install/install.ts'
 import { layoutOf } from '../../../cli/commands/install/layout.ts'
-import { plugins } from '../../../plugins/index.ts'
 import { must } from '../../support/program.ts'
 
 /** What the launcher is in this respect: it hands its name and arguments to the program beside its real path. */
@@ -176,7 +175,8 @@ export class Machine {
       layout: layoutOf({ binDir, prefix, copy: false }),
       from: build,
       systemctl: null,
-      plugins,
+      // For configurations only, of which these have none; all plugins take their time to load.
+      plugins: new Map(),
       signal: new AbortController().signal,
       dryRun: false,
       ...options,
