@@ -27,13 +27,14 @@ import { lookAtLinks, lookAtReservations, lookAtRules } from './facts/left-behin
 import { lookAtPools } from './facts/pools.ts'
 import { lookAtSettings } from './facts/settings.ts'
 import { askStatus } from './facts/status.ts'
-import type { Finding } from './finding.ts'
+import { type Finding, isForbidden } from './finding.ts'
 import type { Places } from './places.ts'
 import { see } from './see.ts'
 import { forwardedOf, neededOf, useOf, wantedOf } from './use.ts'
 
-/** Milliseconds that one look may take, and all calls of executables together. */
+/** Milliseconds that one look may take, one for which the kernel may load modules, and all calls of executables. */
 const TIMEOUT = 10_000
+const LOADING = 30_000
 const ALL_CALLS = 60_000
 /** Milliseconds for one call of an executable, and for a daemon's answer. */
 const CALL = 5_000
@@ -79,8 +80,8 @@ export const examine = async (places: Places): Promise<readonly Finding[]> => {
   const conf = await see(TIMEOUT, () => lookAtConfDir(confDir, plugins))
   const known = networksOf(conf)
   const networks = known.filter(({ name }) => places.networks.length === 0 || places.networks.includes(name))
-  const kernel = await lookAtKernel(TIMEOUT)
-  const filtering = await lookAtFiltering(TIMEOUT)
+  const kernel = await lookAtKernel(LOADING)
+  const filtering = await lookAtFiltering(LOADING)
   const settings = await lookAtSettings(TIMEOUT)
   const pools = await see(TIMEOUT, () => lookAtPools(networks, plugins, dataDir))
   const directories = new Map(
@@ -120,7 +121,7 @@ export const examine = async (places: Places): Promise<readonly Finding[]> => {
     ...checkLimits(settings),
     ...checkConfDir(conf, confDir, places.networks),
     ...checkPools(pools),
-    ...checkStatus(status, kernel.tried.seen),
+    ...checkStatus(status, !isForbidden(kernel.untried)),
     ...checkBinaries(binaries, { directories: binDirs, wanted, networks: versionsOf(networks) }),
     ...checkInstallation(installation, binaries.seen ? binaries.value : []),
     ...checkDaemon(daemon, socket, releases),

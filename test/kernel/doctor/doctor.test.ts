@@ -1,8 +1,13 @@
 /** `linkwright doctor` on a private host: findings come with their cause, and go with it. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
 import type { JsonObject } from '../../../cni/types.ts'
-import { type PrivateHost, privateHost } from '../../support/space.ts'
+import { plainEnv } from '../../support/program.ts'
+import { type PrivateHost, type PrivateHostOptions, privateHost } from '../../support/space.ts'
+import { eventually } from '../../support/wait.ts'
 
 const dist = fileURLToPath(new URL('../../../dist', import.meta.url))
 const linkwright = `${dist}/cli/linkwright.cjs`
@@ -43,8 +48,8 @@ const read = (stdout: string, status: number | null): Report => {
   }
 }
 
-const node = async () => {
-  const host = await privateHost()
+const node = async (options: PrivateHostOptions = {}) => {
+  const host = await privateHost(options)
   await host.must('mkdir', ['/run/conf', '/run/bin'])
   const write = (path: string, text: string, mode = '0644') =>
     host.must('sh', ['-ec', 'cat > "$1" && chmod "$2" "$1"', 'sh', path, mode], { input: text })
@@ -119,7 +124,7 @@ it('tells what is broken, and nothing once it is mended', async () => {
 })
 
 it('tells what the plugins of a network would refuse', async () => {
-  const { write, install, doctor } = await node()
+  const { host, write, install, doctor } = await node()
   const conf = (...plugins: JsonObject[]) => JSON.stringify({ cniVersion: '0.4.0', name: 'net', plugins })
   await install('macvlan', 'portmap', 'host-local', 'foreign')
   await write('/run/conf/10-net.conflist', conf({ type: 'macvlan', mode: 'sideways' }, { type: 'foreign' }))
@@ -138,7 +143,24 @@ it('tells what the plugins of a network would refuse', async () => {
     facts: { files: ['10-net.conflist', '30-net.conf'] },
   })
   await write('/run/conf/10-net.conflist', conf({ type: 'macvlan', master: 'nowhere0' }))
+  await write('/run/conf/40-same.conflist', list('same', '10.32.0.0/24'))
+  await write(
+    '/run/conf/50-leased.conf',
+    '{"cniVersion":"1.0.0","name":"leased","type":"macvlan","master":"lo","ipam":{"type":"dhcp"}}',
+  )
+  // Somebody was killed who listened there.
+  const listen = `require('net').createServer().listen('/run/linkwright.sock', () => process.kill(process.pid, 9))`
+  await host.run(process.execPath, ['-e', listen])
   const second = await doctor()
+  expect(second.by.get('network.overlap.other.same')).toMatchObject({ severity: 'warning' })
+  expect(second.by.get('dhcp.keeper./run/cni/dhcp.sock')).toMatchObject({
+    severity: 'failure',
+    facts: { networks: ['leased'] },
+  })
+  expect(second.by.get('daemon.socket')).toMatchObject({
+    severity: 'warning',
+    message: expect.stringContaining('nobody listens'),
+  })
   expect(second.by.get('network.status.net.0')).toMatchObject({
     severity: 'failure',
     message: expect.stringMatching(/nowhere0/),
@@ -202,8 +224,8 @@ const ofOurs = async (host: PrivateHost): Promise<void> => {
   ])
 }
 
-it('knows executables of ours, and changes nothing', async () => {
-  const { host, write, doctor } = await node()
+it('knows executables of ours and their daemon, and changes nothing', async () => {
+  const { host, write, doctor } = await node({ processes: true })
   await write('/run/conf/10-net.conflist', net)
   await ofOurs(host)
   const state = async () => [
@@ -218,8 +240,27 @@ it('knows executables of ours, and changes nothing', async () => {
     severity: 'ok',
     facts: { maker: 'linkwright', release: expect.stringMatching(/^\d+\.\d+\.\d+/) },
   })
-  expect(report.by.get('daemon.socket')).toMatchObject({ severity: 'ok' })
+  expect(report.by.get('daemon.socket')).toMatchObject({ severity: 'ok', facts: { file: 'none' } })
   expect(report.status).toBe(0)
+
+  // Ends with the host.
+  const [file, args] = host.command(process.execPath, [
+    linkwright,
+    'daemon',
+    '--no-dhcp',
+    '--socket',
+    '/run/linkwright.sock',
+  ])
+  const daemon = spawn(file, args, { stdio: 'ignore', env: plainEnv })
+  const ended = once(daemon, 'close')
+  await eventually('the daemon listens', () => existsSync(host.file('/run/linkwright.sock')))
+  const served = await doctor('--network', 'net')
+  const release = served.by.get('binary.ptp')?.facts?.release
+  expect(served.by.get('daemon.socket')).toMatchObject({ severity: 'ok', facts: { version: release } })
+  expect(served.of('warning').filter((id) => id.startsWith('daemon'))).toEqual([])
+  expect(served.status).toBe(0)
+  await host.close()
+  await ended
 })
 
 it('tells what it may not see', async () => {

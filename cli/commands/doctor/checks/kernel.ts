@@ -1,7 +1,7 @@
 /** Whether the kernel has what attachments are made of. */
 import type { KernelFacts, Tried } from '../facts/kernel.ts'
 import { type Feature, type FeatureInfo, features } from '../features.ts'
-import { type Finding, failure, ok, unknown, warning } from '../finding.ts'
+import { type Finding, failure, isForbidden, ok, unknown, warning } from '../finding.ts'
 
 /** What to do about a missing feature. */
 const adviceOf = ({ module, option, partial }: FeatureInfo, { modules, release }: KernelFacts): string => {
@@ -29,21 +29,21 @@ export const checkKernel = (
   (Object.keys(features) as Feature[]).map((feature) => {
     const info = features[feature]
     const { id, title, module, option, optional } = info
-    const { tried } = kernel
+    const { tried, untried } = kernel
     const users = needed.get(feature) ?? []
-    const result = tried.seen ? tried.value[feature] : fromLists(info, kernel)
+    const result = tried[feature] ?? fromLists(info, kernel)
     const facts = {
       module,
       option,
       moduleState: kernel.modules.states[module] ?? 'none',
-      tried: tried.seen,
+      tried: tried[feature] !== undefined,
       neededBy: users,
       ...(result && result.outcome !== 'works' && { kernelSays: result.why }),
     }
     const forWhom = users.length > 0 ? `, needed by ${users.join(', ')}` : ''
     if (!result)
-      return unknown(id, `${title}: nobody knows`, {
-        advice: tried.seen ? undefined : `run it as root, to have it tried (${tried.why})`,
+      return unknown(id, `${title}: not tried: ${untried}`, {
+        advice: isForbidden(untried) ? 'run it as root, to have it tried' : undefined,
         facts,
       })
     if (result.outcome === 'works') return ok(id, title, { facts })

@@ -1,7 +1,6 @@
 import { release } from 'node:os'
 import { isMissing, probeLinks, probeTrafficControl } from '../../../../netlink/probe.ts'
 import { type Feature, features } from '../features.ts'
-import type { Seen } from '../finding.ts'
 import { see } from '../see.ts'
 import { type Modules, readModules } from './modules.ts'
 
@@ -14,20 +13,27 @@ export interface KernelFacts {
   /** As `uname -r` prints it. */
   readonly release: string
   readonly modules: Modules
-  /** What was tried; not seen where this process may not make a namespace. */
-  readonly tried: Seen<Readonly<Partial<Record<Feature, Tried>>>>
+  /** What was tried. */
+  readonly tried: Readonly<Partial<Record<Feature, Tried>>>
+  /** Why the rest was not: this process may not make a namespace, or it took too long; empty where nothing is left. */
+  readonly untried: string
 }
 
 const toTried = (error: Error | undefined): Tried =>
   error ? { outcome: isMissing(error) ? 'missing' : 'error', why: error.message } : { outcome: 'works' }
 
-/** Tries everything, and reads what modules there are. */
+/** Tries everything, and reads what modules there are. @param timeout milliseconds, twice: modules are loaded */
 export const lookAtKernel = async (timeout: number): Promise<KernelFacts> => {
   const names = [...new Set(Object.values(features).map(({ module }) => module))]
   const modules = readModules(release(), names)
-  const tried = await see(timeout, async () => {
-    const all = { ...(await probeLinks()), ...(await probeTrafficControl()) }
-    return Object.fromEntries(Object.entries(all).map(([name, error]) => [name, toTried(error)]))
-  })
-  return { release: release(), modules, tried }
+  const looks = [await see(timeout, probeLinks), await see(timeout, probeTrafficControl)]
+  const outcomes = looks.flatMap((look): [string, Error | undefined][] =>
+    look.seen ? Object.entries(look.value) : [],
+  )
+  return {
+    release: release(),
+    modules,
+    tried: Object.fromEntries(outcomes.map(([name, error]) => [name, toTried(error)])),
+    untried: looks.flatMap((look) => (look.seen ? [] : look.why))[0] ?? '',
+  }
 }

@@ -25,22 +25,27 @@ describe('kernel', () => {
     Object.keys(features).map((feature) => [feature, { outcome: 'works' }]),
   ) as Record<Feature, Tried>
   const kernel = (
-    tried: KernelFacts['tried'],
+    tried: KernelFacts['tried'] | null,
     states: Readonly<Record<string, ModuleState>> = {},
     known = true,
-  ): KernelFacts => ({ release: '6.1.0', modules: { known, states }, tried })
+  ): KernelFacts => ({
+    release: '6.1.0',
+    modules: { known, states },
+    tried: tried ?? {},
+    untried: tried ? '' : 'EPERM',
+  })
   const judge = (facts: KernelFacts, feature: Feature, ...users: string[]): Finding =>
     find(checkKernel(facts, new Map(users.length > 0 ? [[feature, users]] : [])), features[feature].id)
 
   it('is fine with everything', () => {
-    const all = checkKernel(kernel(seen(works)), new Map())
+    const all = checkKernel(kernel(works), new Map())
     expect(all).toHaveLength(Object.keys(features).length)
     expect(all.every(({ severity }) => severity === 'ok')).toBe(true)
     expect(new Set(all.map(({ id }) => id)).size).toBe(all.length)
   })
 
   it('fails by what a network needs, and warns of what none does', () => {
-    const facts = kernel(seen({ ...works, ipvlan: missing }), { ipvlan: 'file' })
+    const facts = kernel({ ...works, ipvlan: missing }, { ipvlan: 'file' })
     expect(judge(facts, 'ipvlan')).toMatchObject({
       severity: 'warning',
       advice: expect.stringMatching(/modprobe ipvlan/),
@@ -51,12 +56,12 @@ describe('kernel', () => {
       message: expect.stringMatching(/needed by net/),
       facts: { option: 'CONFIG_IPVLAN', moduleState: 'file', neededBy: ['net'], kernelSays: 'EOPNOTSUPP' },
     })
-    const plain = kernel(seen({ ...works, vxlan: missing }))
+    const plain = kernel({ ...works, vxlan: missing })
     expect(judge(plain, 'vxlan').severity).toBe('ok')
   })
 
   it('names module and option, as far as they are known', () => {
-    const tried = seen({ ...works, vlan: missing, 'bridge-vlan-filtering': missing })
+    const tried: KernelFacts['tried'] = { ...works, vlan: missing, 'bridge-vlan-filtering': missing }
     expect(judge(kernel(tried, { '8021q': 'none' }), 'vlan').advice).toContain(
       'no module 8021q (CONFIG_VLAN_8021Q)',
     )
@@ -67,7 +72,7 @@ describe('kernel', () => {
   })
 
   it('tells another error from a missing feature', () => {
-    const facts = kernel(seen({ ...works, veth: { outcome: 'error', why: 'ENOMEM' } }))
+    const facts = kernel({ ...works, veth: { outcome: 'error', why: 'ENOMEM' } })
     expect(judge(facts, 'veth', 'net')).toMatchObject({
       severity: 'failure',
       message: expect.stringMatching(/ENOMEM/),
@@ -76,14 +81,14 @@ describe('kernel', () => {
   })
 
   it('goes by lists of modules where it may not try', () => {
-    const facts = kernel(notSeen, { veth: 'loaded', ipvlan: 'none', bridge: 'loaded' })
+    const facts = kernel(null, { veth: 'loaded', ipvlan: 'none', bridge: 'loaded' })
     expect(judge(facts, 'veth').severity).toBe('ok')
     expect(judge(facts, 'ipvlan', 'net').severity).toBe('failure')
     expect(judge(facts, 'bridge-vlan-filtering')).toMatchObject({
       severity: 'unknown',
       advice: expect.stringMatching(/root/),
     })
-    expect(judge(kernel(notSeen, {}, false), 'veth').severity).toBe('unknown')
+    expect(judge(kernel(null, {}, false), 'veth').severity).toBe('unknown')
   })
 })
 
