@@ -74,8 +74,8 @@ const unity = (sources) => {
 }
 
 /** Builds one file. Names of this machine's folders are kept out of it. */
-const build = async (zig, name, target) => {
-  const { sources, defines, cflags, cflags_cc: cflagsCc, ldflags } = gyp()
+const build = async (zig, name, target, source) => {
+  const { defines, cflags, cflags_cc: cflagsCc, ldflags } = gyp()
   const folder = join(work, target)
   mkdirSync(folder, { recursive: true })
   const caches = join(root, 'build/zig-cache')
@@ -94,7 +94,7 @@ const build = async (zig, name, target) => {
     '-std=c++20',
     ...[...defines, 'NODE_GYP_MODULE_NAME=linkwright', 'BUILDING_NODE_EXTENSION'].map((name) => `-D${name}`),
     ...['-isystem', join(headerPrefix(), 'include/node'), '-isystem', addonApi()],
-    ...['-I', root, unity(sources), '-o', addon],
+    ...['-I', root, source, '-o', addon],
   )
   const libcxx = join(folder, 'libcxx.o')
   await cxx(
@@ -127,10 +127,11 @@ const buildAll = async () => {
   const start = performance.now()
   rmSync(out, { recursive: true, force: true })
   mkdirSync(work, { recursive: true })
+  const source = unity(gyp().sources)
   const waiting = [...names]
   const worker = async () => {
     for (let name = waiting.shift(); name !== undefined; name = waiting.shift())
-      await build(zig, name, targets[name])
+      await build(zig, name, targets[name], source)
   }
   await Promise.all(Array.from({ length: Math.min(availableParallelism(), names.length) }, worker))
   writeFileSync(stamp, wanted)
