@@ -80,39 +80,30 @@ export const examine = async (places: Places): Promise<readonly Finding[]> => {
   const conf = await see(TIMEOUT, () => lookAtConfDir(confDir, plugins))
   const known = networksOf(conf)
   const networks = known.filter(({ name }) => places.networks.length === 0 || places.networks.includes(name))
-  const kernel = await lookAtKernel(LOADING)
-  const filtering = await lookAtFiltering(LOADING)
-  const settings = await lookAtSettings(TIMEOUT)
+  const names = new Map(known.map(({ name, conf: { cniVersion } }) => [name, cniVersion || '0.1.0']))
+  const wanted = wantedOf(networks, new Set(plugins.keys()))
+  const types = wanted.map(({ type }) => type)
+  const path = binDirs.join(':')
   const pools = await see(TIMEOUT, () => lookAtPools(networks, plugins, dataDir))
   const directories = new Map(
     pools.seen ? pools.value.map(({ directory, network }) => [directory, network]) : [],
   )
-  const { left, findings } = await judgeTwice(
-    () => lookAtLeftBehind(places, directories),
-    new Map(known.map(({ name, conf: { cniVersion } }) => [name, cniVersion || '0.1.0'])),
-    places.networks,
-  )
-  const status = await askStatus(networks, {
-    plugins,
-    path: binDirs.join(':'),
-    environment: hostEnvironment(),
-    timeout: CALL,
-  })
-  const wanted = wantedOf(networks, new Set(plugins.keys()))
-  const binaries = await see(ALL_CALLS, (signal) =>
-    lookAtBinaries(
-      wanted.map(({ type }) => type),
-      { directories: binDirs, socket, timeout: CALL, signal },
-    ),
-  )
+  // Most of it is waiting: for the kernel, for programs, for the second look.
+  const [kernel, filtering, settings, { left, findings }, status, binaries, installation, daemon, keepers] =
+    await Promise.all([
+      lookAtKernel(LOADING),
+      lookAtFiltering(LOADING),
+      lookAtSettings(TIMEOUT),
+      judgeTwice(() => lookAtLeftBehind(places, directories), names, places.networks),
+      askStatus(networks, { plugins, path, environment: hostEnvironment(), timeout: CALL }),
+      see(ALL_CALLS, (signal) =>
+        lookAtBinaries(types, { directories: binDirs, socket, timeout: CALL, signal }),
+      ),
+      see(TIMEOUT, () => lookAtInstallation(places.prefix, binDirs[0] ?? '/opt/cni/bin')),
+      see(TIMEOUT, () => lookAtDaemon(socket, TIMEOUT, (at) => askDaemon(at, { timeout: CALL }))),
+      see(TIMEOUT * 2, () => lookAtKeepers(networks, CALL)),
+    ])
   const releases = [...new Set(binaries.seen ? binaries.value.flatMap(({ release }) => release ?? []) : [])]
-  const installation = await see(TIMEOUT, () =>
-    lookAtInstallation(places.prefix, binDirs[0] ?? '/opt/cni/bin'),
-  )
-  const daemon = await see(TIMEOUT, () =>
-    lookAtDaemon(socket, TIMEOUT, (path) => askDaemon(path, { timeout: CALL })),
-  )
-  const keepers = await see(TIMEOUT * 2, () => lookAtKeepers(networks, CALL))
   const attachments = left.cache.seen ? (left.cache.value?.attachments ?? []) : []
   return [
     ...checkKernel(kernel, neededOf(networks)),
