@@ -215,6 +215,33 @@ describe('units', () => {
     expect(told().slice(-2)).toEqual(['disable --now linkwright.socket linkwright.service', 'daemon-reload'])
   })
 
+  test('that ran before run on when a new version can not be started', async () => {
+    const { host, folder, program, told } = await withUnits()
+    await host.installBy({ systemd: { folder, start: true }, systemctl: program })
+    const before = host.state()
+    const used = host.current()
+    const count = told().length
+    const unit = join(host.build, 'systemd/linkwright.service')
+    writeFileSync(unit, `${readFileSync(unit, 'utf8')}# another\n`)
+    const failing = readFileSync(program, 'utf8').replace(
+      'is-*)',
+      'try-restart*) test -e "$0.once" || { touch "$0.once"; exit 1; } ;;\nis-*)',
+    )
+    writeFileSync(program, failing)
+    await expect(host.installBy({ systemd: { folder, start: true }, systemctl: program })).rejects.toThrow(
+      'systemctl try-restart linkwright.service: exit status 1',
+    )
+    expect(host.state()).toEqual(before)
+    expect(host.current()).toBe(used)
+    expect(told().slice(count)).toEqual([
+      'daemon-reload',
+      'enable --now linkwright.socket linkwright.service',
+      'try-restart linkwright.service',
+      'daemon-reload',
+      'try-restart linkwright.socket linkwright.service',
+    ])
+  })
+
   test('without systemd are there, and it is told that nothing was started', async () => {
     const { host, folder } = await withUnits()
     const { notes } = await host.installBy({ systemd: { folder, start: true }, systemctl: null })
