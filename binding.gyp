@@ -8,6 +8,7 @@
         'native/src/addon.cc',
         'native/src/arguments.cc',
         'native/src/closer.cc',
+        'native/src/doorman.cc',
         'native/src/environment.cc',
         'native/src/error.cc',
         'native/src/file.cc',

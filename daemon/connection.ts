@@ -73,9 +73,13 @@ export class Connection {
   #finish: () => void = () => {}
   #acknowledged: (error: Error | null) => void = () => {}
 
-  /** Owns the socket from then on. */
-  constructor(socket: Descriptor, options: ConnectionOptions) {
+  /**
+   * Owns the socket from then on.
+   * @param greeted whether its greeting has been answered already
+   */
+  constructor(socket: Descriptor, greeted: boolean, options: ConnectionOptions) {
     this.#options = options
+    if (greeted) this.#state = 'request'
     this.closed = new Promise((resolve) => {
       this.#finish = resolve
     })

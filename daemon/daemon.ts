@@ -12,7 +12,7 @@ import { Hosts } from './hosts.ts'
 import { type Listener, listen } from './listener.ts'
 import { Metrics } from './metrics.ts'
 import type { OperationLog } from './operation-log.ts'
-import type { Answer, DaemonRequest } from './protocol.ts'
+import { type Answer, type DaemonRequest, encodeGreeting, encodeWelcome, VERSION } from './protocol.ts'
 import { Scheduler } from './scheduler.ts'
 import { statusOf } from './status.ts'
 import { Turnstile } from './turnstile.ts'
@@ -91,11 +91,12 @@ class Connections {
     return this.#all.size
   }
 
-  add(socket: Descriptor): void {
-    const connection = new Connection(socket, this.#options)
+  async add(socket: Descriptor, greeted: boolean): Promise<void> {
+    const connection = new Connection(socket, greeted, this.#options)
     this.#all.add(connection)
-    void connection.closed.then(() => this.#all.delete(connection))
     connection.start()
+    await connection.closed
+    this.#all.delete(connection)
   }
 
   /** When all are closed that are open by now. */
@@ -121,6 +122,7 @@ class RunningDaemon implements Daemon {
   readonly #connections: Connections
   readonly #dhcp: DhcpDaemon | undefined
   readonly #software: string
+  readonly #maxConnections: number
   #listener: Listener | undefined
   #stopping: Promise<void> | undefined
   #hurry: () => void = () => {}
@@ -132,6 +134,7 @@ class RunningDaemon implements Daemon {
     this.#log = log
     this.#software = software
     this.#dhcp = dhcp
+    this.#maxConnections = maxConnections
     const plugins: Plugins = dhcp
       ? new Map(served).set('dhcp', createDhcp({ keeper: dhcp.keeper, socketPath: dhcpSocket }))
       : served
@@ -149,7 +152,7 @@ class RunningDaemon implements Daemon {
     this.#connections = new Connections({
       ...options,
       turnstile: new Turnstile(),
-      open: () => this.#isOpen(maxConnections),
+      open: () => this.#isOpen(),
       serve: (request, descriptors, exchange) => this.#serve(request, descriptors, exchange),
       refused: (error) => {
         metrics.refused('protocol')
@@ -162,10 +165,10 @@ class RunningDaemon implements Daemon {
     if (dhcp) metrics.gauge('leases', async () => (await dhcp.keeper.status()).leases)
   }
 
-  #isOpen(maxConnections: number): boolean {
+  #isOpen(): boolean {
     if (this.#stopping) return false
     // The newcomer is one of them already.
-    if (this.#connections.size <= maxConnections) return true
+    if (this.#connections.size <= this.#maxConnections) return true
     this.metrics.refused('limit')
     return false
   }
@@ -183,10 +186,19 @@ class RunningDaemon implements Daemon {
   async listen(where: SocketPlace): Promise<void> {
     this.#listener = await listen({
       where,
-      connected: (socket) => this.#connections.add(socket),
+      connected: (socket, greeted) => void this.#connected(socket, greeted),
+      greeting: { question: encodeGreeting(), answer: encodeWelcome(VERSION) },
       refused: (reason) => this.metrics.refused(reason),
       log: this.#log,
     })
+  }
+
+  async #connected(socket: Descriptor, greeted: boolean): Promise<void> {
+    const over = this.#connections.add(socket, greeted)
+    // Whoever may have to do without is told so here.
+    if (this.#connections.size >= this.#maxConnections) this.#listener?.quick(false)
+    await over
+    if (!this.#stopping && this.#connections.size < this.#maxConnections) this.#listener?.quick(true)
   }
 
   close(grace = GRACE): Promise<void> {
@@ -204,6 +216,8 @@ class RunningDaemon implements Daemon {
     const hurried = new Promise<void>((resolve) => {
       this.#hurry = resolve
     })
+    // Whoever has been welcomed by now is served.
+    this.#listener?.quick(false)
     try {
       await this.#listener?.retire()
     } catch (error) {

@@ -6,7 +6,7 @@ import { CniError, codes } from '../cni/error.ts'
 import type { Logger } from '../cni/plugin.ts'
 import { ioError } from '../ipam/files.ts'
 import { type SocketPath, takeSocketPath } from '../ipam/socket-path.ts'
-import { type Binding, binding, type Descriptor, type Watch } from '../native/binding.ts'
+import { type Binding, binding, type Descriptor } from '../native/binding.ts'
 import { littleEndian } from '../netlink/codec/writer.ts'
 import { isErrno } from '../netlink/error.ts'
 import { Netns } from '../netlink/netns.ts'
@@ -37,7 +37,7 @@ const exhausted = ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'] as const
 /** What the addon does for a listener. */
 export type ListenerBinding = Pick<
   Binding,
-  'accept' | 'adopt' | 'bind' | 'getsockopt' | 'ioctl' | 'listen' | 'watch'
+  'accept' | 'acceptAnswering' | 'adopt' | 'bind' | 'getsockopt' | 'ioctl' | 'listen' | 'watch'
 >
 
 export interface ListenOptions {
@@ -46,8 +46,10 @@ export interface ListenOptions {
    * descriptor of a socket that listens already (systemd socket activation).
    */
   readonly where: { readonly path: string } | { readonly fd: number }
-  /** Gets each connection of root's: a socket, the callee's own. */
-  readonly connected: (socket: Descriptor) => void
+  /** Gets each connection of root's: a socket, the callee's own; and whether its greeting has been answered. */
+  readonly connected: (socket: Descriptor, greeted: boolean) => void
+  /** What nearly all peers begin with, and its answer, which does not wait for JavaScript. Default: nothing. */
+  readonly greeting?: { readonly question: Uint8Array; readonly answer: Uint8Array } | undefined
   /** Told why a connection was not served. */
   readonly refused: (reason: 'peer' | 'resources') => void
   readonly log: Logger
@@ -92,7 +94,8 @@ export class Listener {
   readonly #path: SocketPath | undefined
   readonly #options: ListenOptions
   readonly #native: ListenerBinding
-  #watch: Watch | undefined
+  #watch: { close(): void } | undefined
+  #quick = true
   #pause: NodeJS.Timeout | undefined
   #closed = false
 
@@ -106,7 +109,27 @@ export class Listener {
   }
 
   #listen(): void {
-    this.#watch = this.#native.watch(this.#socket, EPOLLIN, () => this.#accept())
+    const { greeting, connected, uid = 0 } = this.#options
+    if (!greeting || !this.#quick) {
+      this.#watch = this.#native.watch(this.#socket, EPOLLIN, () => this.#accept())
+      return
+    }
+    const { question, answer } = greeting
+    this.#watch = this.#native.acceptAnswering(this.#socket, question, answer, uid, (socket, answered) => {
+      if (socket === null) this.#accept()
+      else if (answered) connected(socket, true)
+      else this.#welcome(socket)
+    })
+  }
+
+  /** Whether greetings are answered without asking JavaScript. */
+  quick(on: boolean): void {
+    if (this.#quick === on) return
+    this.#quick = on
+    if (!this.#watch || this.#closed) return
+    this.#watch.close()
+    this.#watch = undefined
+    this.#listen()
   }
 
   #accept(): void {
@@ -151,7 +174,7 @@ export class Listener {
       return
     }
     if (uid === wanted) {
-      connected(socket)
+      connected(socket, false)
       return
     }
     socket.close()

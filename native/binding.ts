@@ -87,6 +87,12 @@ export interface Watch {
   unref(): void
 }
 
+/** What {@link Binding.acceptAnswering} has begun. */
+export interface Doorman {
+  /** Ends it. Who has been accepted is handed over before this returns. Safe to repeat. */
+  close(): void
+}
+
 /** The addon's functions. `netns` null means the namespace the process is in. */
 export interface Binding {
   /** Opens each spec, in order, in `netns`; each result is a Descriptor or the SystemError of that one spec. Throws only
@@ -135,6 +141,17 @@ export interface Binding {
   listen(socket: Descriptor, backlog: number): void
   /** A connected descriptor (nonblocking), or null when none waits. */
   accept(socket: Descriptor): Descriptor | null
+  /** Accepts connections of a nonblocking unix socket on a thread of its own, and calls back with each. Where a peer of
+   * the user `uid` says exactly `question` within 10 ms (1 to 64 bytes, no descriptors) it has got `answer` by then,
+   * however busy JavaScript was, and `answered` is true; of others nothing was read. A null socket: accept4 failed, and
+   * is tried again after the callback; `accept` tells why. Keeps the event loop alive. */
+  acceptAnswering(
+    listener: Descriptor,
+    question: Uint8Array,
+    answer: Uint8Array,
+    uid: number,
+    callback: (socket: Descriptor | null, answered: boolean) => void,
+  ): Doorman
   getsockname(socket: Descriptor): Uint8Array
   /** Bytes sent, or -1 when the socket is full (EAGAIN). `descriptors` go along as SCM_RIGHTS. `address` for
    * unconnected sockets. */

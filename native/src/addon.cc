@@ -32,6 +32,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Export<Transact>(exports, "transact");
   Export<TransactSync>(exports, "transactSync");
   Export<StartWatch>(exports, "watch");
+  Export<AcceptAnswering>(exports, "acceptAnswering");
   Export<Bind>(exports, "bind");
   Export<Connect>(exports, "connect");
   Export<Listen>(exports, "listen");

@@ -28,6 +28,9 @@ Napi::Value TransactSync(const Napi::CallbackInfo& info);
 Napi::Value StartWatch(const Napi::CallbackInfo& info);
 napi_value DefineWatch(napi_env env);
 
+// doorman.cc
+Napi::Value AcceptAnswering(const Napi::CallbackInfo& info);
+
 // socket.cc
 Napi::Value Bind(const Napi::CallbackInfo& info);
 Napi::Value Connect(const Napi::CallbackInfo& info);

@@ -71,8 +71,9 @@ describe('greetings', () => {
   })
 
   test('too many are told to do without', async () => {
-    const { path, refused } = await start({}, { maxConnections: 1 })
+    const { path, refused, daemon } = await start({}, { maxConnections: 1 })
     await Client.open(path)
+    await eventually('it is counted', async () => (await daemon.metrics.read('connections')) === 1)
     const client = Client.connect(path)
     expect(await client.greet()).toEqual({ version: 1, flags: 1 })
     await client.closed()

@@ -228,3 +228,159 @@ test('folders that somebody else made keep their mode', async () => {
   await start({ path })
   expect(statSync(dirname(path)).mode & 0o777).toBe(0o755)
 })
+
+describe('a greeting', () => {
+  const greeting = { question: Buffer.from('ping'), answer: Buffer.from('pong') }
+
+  /** A socket that listens, and where; whoever connects waits for a listener to begin. */
+  const prepared = () => {
+    const path = join(folder(), 's')
+    return { path, fd: inherit(AF_UNIX, Buffer.from(`${path}\0`), 64) }
+  }
+  const greet = (path: string, text = 'ping'): Client => {
+    const client = Client.connect(path)
+    native.send(client.socket, Buffer.from(text))
+    return client
+  }
+
+  /** Nothing else happens in this process for a while. */
+  const busy = (milliseconds: number): void => {
+    for (const end = performance.now() + milliseconds; performance.now() < end; );
+  }
+
+  test('is answered though this process is busy, and what follows is left', async () => {
+    const { path, fd } = prepared()
+    const clients = Array.from({ length: 40 }, () => greet(path, 'ping and more'))
+    const greeted: boolean[] = []
+    const sockets: Descriptor[] = []
+    const started = start(
+      { fd },
+      {
+        greeting,
+        connected(one, answered) {
+          sockets.push(closing(one))
+          greeted.push(answered)
+        },
+      },
+    )
+    busy(300)
+    // No turn of the loop has been since.
+    expect(greeted).toEqual([])
+    for (const { socket: one } of clients)
+      expect(native.receive(one, 64)?.data).toEqual(new Uint8Array(greeting.answer))
+    await started
+    await eventually('all are handed over', () => sockets.length === 40)
+    expect(greeted).toEqual(Array(40).fill(true))
+    expect(Buffer.from(native.receive(sockets[0]!, 64)!.data).toString()).toBe(' and more')
+  })
+
+  test.each([
+    ['another one', 'peng'],
+    ['half of one', 'pi'],
+    ['none', ''],
+  ])('%s is left as it is', async (_, text) => {
+    const path = place()
+    const greeted: boolean[] = []
+    const sockets: Descriptor[] = []
+    await start(
+      { path },
+      {
+        greeting,
+        connected(one, answered) {
+          sockets.push(closing(one))
+          greeted.push(answered)
+        },
+      },
+    )
+    const client = Client.connect(path)
+    if (text !== '') native.send(client.socket, Buffer.from(text))
+    await eventually('it is handed over', () => sockets.length === 1)
+    expect(greeted).toEqual([false])
+    const left = native.receive(sockets[0]!, 64)
+    expect(left === null ? '' : Buffer.from(left.data).toString()).toBe(text)
+    expect(native.receive(client.socket, 64)).toBeNull()
+  })
+
+  test('of another user is not answered', async () => {
+    const path = place()
+    const { refused } = await start({ path }, { greeting, uid: 1 })
+    const client = Client.connect(path)
+    native.send(client.socket, Buffer.from('ping'))
+    await client.closed()
+    expect(refused).toEqual(['peer'])
+  })
+
+  test('is nobody’s any more when that ends, and whoever has got an answer is handed over', async () => {
+    const { path, fd } = prepared()
+    const first = greet(path)
+    const greeted: boolean[] = []
+    const { listener } = await start(
+      { fd },
+      {
+        greeting,
+        connected(one, answered) {
+          closing(one)
+          greeted.push(answered)
+        },
+      },
+    )
+    busy(100)
+    listener.quick(false)
+    expect(greeted).toEqual([true])
+    expect(native.receive(first.socket, 64)?.data).toEqual(new Uint8Array(greeting.answer))
+    greet(path)
+    await eventually('it is accepted', () => greeted.length === 2)
+    expect(greeted).toEqual([true, false])
+    listener.quick(true)
+    await eventually('greetings are answered again', () => {
+      greet(path)
+      busy(1)
+      return greeted.slice(2).includes(true)
+    })
+  })
+
+  test('of more than can wait: all are answered in the end', async () => {
+    const path = place()
+    let count = 0
+    await start(
+      { path },
+      {
+        greeting,
+        connected(one) {
+          one.close()
+          count++
+        },
+      },
+    )
+    const clients = Array.from({ length: 300 }, () => Client.connect(path))
+    for (const client of clients) native.send(client.socket, Buffer.from('ping'))
+    busy(100)
+    await eventually('all are handed over', () => count === 300)
+  })
+
+  test('where nobody can be accepted: as without', async () => {
+    let full = 2
+    const path = place()
+    const accept = (listening: Descriptor): Descriptor | null => {
+      if (full-- > 0) throw Object.assign(new Error('accept4: EMFILE'), { code: 'EMFILE' })
+      return native.accept(listening)
+    }
+    const acceptAnswering: ReturnType<typeof binding>['acceptAnswering'] = (
+      socket,
+      question,
+      answer,
+      uid,
+      back,
+    ) =>
+      full > 0
+        ? { close: () => {}, ...(setImmediate(() => back(null, false)) && {}) }
+        : native.acceptAnswering(socket, question, answer, uid, back)
+    const { connected, refused } = await start(
+      { path },
+      { greeting, native: { ...binding(), accept, acceptAnswering } },
+    )
+    Client.connect(path)
+    await eventually('it is accepted', () => connected.length === 1)
+    expect(refused).toEqual(['resources', 'resources'])
+  })
+})
