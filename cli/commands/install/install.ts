@@ -16,7 +16,7 @@ export type { InstallOptions } from './plan.ts'
 /** Undoes what was done. @throws InstallError the failure, with what could not be undone */
 const giveUp = async (undo: UndoStack, error: unknown, signal: AbortSignal): Promise<never> => {
   const failure = signal.aborted
-    ? new InstallError((signal.reason as Error).message, 'everything is as it was before', error)
+    ? new InstallError((signal.reason as Error).message, '', error)
     : explain(error, 'installing')
   const errors = await undo.run()
   if (errors.length === 0) throw failure
@@ -88,7 +88,9 @@ export const install = async (options: InstallOptions): Promise<Outcome> => {
   } catch (error) {
     return await giveUp(undo, error, signal)
   }
-  return await withLocks([layout.lib, layout.binDir], signal, async () => {
+  let hasBegun = false
+  const work = async (): Promise<Outcome> => {
+    hasBegun = true
     try {
       const plan = await planner.plan(version, missing)
       const { systemctl } = options
@@ -101,7 +103,14 @@ export const install = async (options: InstallOptions): Promise<Outcome> => {
       const notes = [...plan.notes, ...(await clean(plan.cleaning, progress))]
       return { ...plan, notes, steps: [...folders, ...plan.steps] }
     } catch (error) {
+      // Before anybody else gets the lock.
       return await giveUp(undo, error, signal)
     }
-  })
+  }
+  try {
+    return await withLocks([layout.lib, layout.binDir], signal, work)
+  } catch (error) {
+    if (hasBegun) throw error
+    return await giveUp(undo, error, signal)
+  }
 }

@@ -1,12 +1,22 @@
 /** Disks that are full or read-only, installers that are killed, that fail half way, or that meet. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync, readlinkSync, utimesSync } from 'node:fs'
+import {
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  utimesSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { binding } from '../../../native/binding.ts'
 import { type Finished, run } from '../../support/program.ts'
 import { type PrivateHost, privateHost } from '../../support/space.ts'
+import { eventually } from '../../support/wait.ts'
 import { type BuildOptions, Machine, machine, makeBuild, rebuild } from './stand-in.ts'
 
 const linkwright = fileURLToPath(new URL('../../../dist/cli/linkwright.cjs', import.meta.url))
@@ -157,6 +167,22 @@ describe('an installer', () => {
     while (!versions()) await new Promise((resolve) => setImmediate(resolve))
     controller.abort(new Error('stopped by SIGTERM'))
     await expect(work).rejects.toThrow('stopped by SIGTERM')
+    expect(host.state()).toEqual(before)
+  })
+
+  test('that is told to stop while it waits for another one leaves nothing', async () => {
+    const host = await machine()
+    mkdirSync(host.lib, { recursive: true })
+    const before = host.state()
+    const other = binding().open(host.lib, constants.O_RDONLY | constants.O_DIRECTORY, 0)
+    onTestFinished(() => other.close())
+    expect(binding().tryFlock(other, 2)).toBe(true)
+    const controller = new AbortController()
+    const work = host.installBy({ signal: controller.signal })
+    work.catch(() => {})
+    await eventually('it waits', () => existsSync(host.binDir))
+    controller.abort(new Error('stopped by SIGINT'))
+    await expect(work).rejects.toThrow('stopped by SIGINT')
     expect(host.state()).toEqual(before)
   })
 
