@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from '../root.mjs'
 
-/** Loaded when the executable is built: in the snapshot, or with Node in any case. */
-const loadedBefore = ['fs', 'path', 'url', 'v8']
+/** Loaded when the executable is built: in the snapshot, or with Node in any case. Most calls hash or draw something. */
+const loadedBefore = ['crypto', 'fs', 'module', 'os', 'path', 'timers/promises', 'url', 'util', 'v8']
 
 /**
  * Other modules of Node are loaded when something is taken from them: a snapshot can't hold all of them, and most calls
