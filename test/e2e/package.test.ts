@@ -1,0 +1,203 @@
+/** The npm package, as somebody gets it who installs it into an empty project. */
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { must, plainEnv, run } from '../support/program.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const folder = mkdtempSync(join(tmpdir(), 'linkwright-package-'))
+const project = join(folder, 'project')
+const installed = join(project, 'node_modules/linkwright')
+const tool = (name: string): string => join(root, 'node_modules/.bin', name)
+const entries = ['linkwright', ...['netlink', 'cni', 'ipam', 'plugins'].map((name) => `linkwright/${name}`)]
+
+let tarball: string
+let files: string[]
+
+/** npm is told by its environment where packages come from. */
+const npmEnv = Object.fromEntries(
+  Object.entries(process.env).filter(
+    (entry): entry is [string, string] =>
+      entry[1] !== undefined && (!/^npm_/.test(entry[0]) || entry[0].startsWith('npm_config_')),
+  ),
+)
+
+/** Runs a script of the project. */
+const script = (text: string) => run(process.execPath, ['--input-type=module', '-e', text], { cwd: project })
+
+beforeAll(async () => {
+  const packed = await must('npm', ['pack', '--json', '--pack-destination', folder], {
+    cwd: root,
+    env: npmEnv,
+  })
+  const [made] = JSON.parse(packed.slice(packed.indexOf('['))) as [
+    { filename: string; files: { path: string }[] },
+  ]
+  tarball = join(folder, made.filename)
+  files = made.files.map(({ path }) => path)
+  await must('mkdir', ['-p', project])
+  writeFileSync(join(project, 'package.json'), '{"name":"empty","private":true,"type":"module"}')
+  await must(
+    'npm',
+    ['install', '--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund', '--omit=dev', tarball],
+    { cwd: project, env: npmEnv },
+  )
+}, 600_000)
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+describe('the tarball', () => {
+  test('holds the programs, the library, documents, and nothing else', () => {
+    const wanted =
+      /^(?:dist\/lib\/.*\.(?:js|js\.map|d\.ts)|dist\/cli\/linkwright\.(?:cjs|script\.js)|dist\/cni\/(?:package\.json|linkwright-cni(?:\.script\.js)?|linkwright-launcher|linkwright\.linux-(?:x64|arm64)\.(?:glibc|musl)\.node|bin\/[a-z-]+)|docs\/.*\.md|examples\/.*|README\.md|LICENSE|package\.json)$/
+    expect(files.filter((path) => !wanted.test(path))).toEqual([])
+    expect(files.filter((path) => path.endsWith('.node'))).toHaveLength(4)
+    expect(files).toEqual(expect.arrayContaining(['LICENSE', 'README.md', 'dist/cni/bin/bridge']))
+  })
+
+  test('leaves dist/ as it was', () => {
+    expect(existsSync(join(root, 'dist/.fingerprint'))).toBe(true)
+    expect(existsSync(join(root, 'build/unpacked'))).toBe(false)
+    expect(readdirSync(join(root, 'dist/cni')).filter((name) => name.startsWith('linkwright.linux'))).toEqual(
+      [],
+    )
+  })
+
+  test('has nothing of the machine that made it, and no script that runs when it is installed', async () => {
+    expect((await run('grep', ['-rlF', root, installed])).stdout).toBe('')
+    const manifest = JSON.parse(await must('cat', [join(installed, 'package.json')])) as {
+      gypfile: boolean
+      scripts: Record<string, string>
+    }
+    expect(manifest.gypfile).toBe(false)
+    for (const name of ['preinstall', 'install', 'postinstall', 'prepare'])
+      expect(manifest.scripts).not.toHaveProperty(name)
+  })
+})
+
+describe.each(['x64', 'arm64'])('addons for %s', (arch) => {
+  const addon = (libc: string): string => join(installed, `dist/cni/linkwright.linux-${arch}.${libc}.node`)
+  const symbols = async (path: string): Promise<string[]> =>
+    (await must('readelf', ['-W', '--dyn-syms', path])).split('\n').filter((line) => /^ +\d+:/.test(line))
+  const processor = arch === 'x64' ? 'X86-64' : 'AArch64'
+
+  test('glibc: 2.28 is enough, and no C++ library is needed', async () => {
+    const path = addon('glibc')
+    expect(await must('readelf', ['-h', path])).toContain(processor)
+    const needed = (await must('readelf', ['-d', path])).match(/(?<=Shared library: \[)[^\]]+/g)
+    expect(needed?.filter((name) => !/^lib(?:c|m|pthread|dl)\.so/.test(name))).toEqual([])
+    const versions = (await must('readelf', ['-V', path])).match(/(?<=GLIBC_)2\.\d+/g) ?? []
+    expect(versions.length).toBeGreaterThan(0)
+    expect(versions.map((version) => Number(version.slice(2))).filter((minor) => minor > 28)).toEqual([])
+    const open = (await symbols(path)).filter((line) => / UND \S/.test(line) && !/@GLIBC_2\./.test(line))
+    expect(open.filter((line) => !/ UND (?:napi|node_api)_/.test(line))).toEqual([])
+  })
+
+  test('musl: nothing but musl, and no symbol of C++', async () => {
+    const path = addon('musl')
+    expect(await must('readelf', ['-h', path])).toContain(processor)
+    const needed = (await must('readelf', ['-d', path])).match(/(?<=Shared library: \[)[^\]]+/g)
+    expect(needed).toEqual(['libc.so'])
+    expect((await symbols(path)).filter((line) => / UND (?:_Z|__cxa|__gxx|\S*_chk)/.test(line))).toEqual([])
+  })
+
+  test.each(['glibc', 'musl'])('%s: exports the entry points of Node-API alone', async (libc) => {
+    const names = (await symbols(addon(libc)))
+      .filter((line) => / (?:GLOBAL|WEAK) /.test(line) && !/ UND /.test(line))
+      .map((line) => line.trim().split(/\s+/)[7])
+    expect(names.sort()).toEqual(['napi_register_module_v1', 'node_api_module_get_api_version_v1'])
+  })
+})
+
+describe('the library', () => {
+  test.each(entries)('%s can be imported', async (entry) => {
+    const { stdout, stderr } = await script(`console.log(Object.keys(await import('${entry}')).length > 2)`)
+    expect(stderr).toBe('')
+    expect(stdout).toBe('true\n')
+  })
+
+  test('makes a veth between namespaces of its own: an example, as it is documented', async () => {
+    const example = await must('cat', [join(installed, 'examples/two-hosts.mjs')])
+    const { stdout, stderr } = await script(example)
+    expect(stderr).toBe('')
+    expect(stdout).toContain("name: 'east'")
+    expect(stdout).toContain('10.0.0.1/24')
+  })
+
+  test('imports on other systems, and says there what is wrong when a socket is opened', async () => {
+    const { stdout } = await script(`
+      Object.defineProperty(process, 'platform', { value: 'darwin' })
+      const { netlink } = await import('linkwright')
+      try { netlink.Netns.create() } catch (error) { console.log(error.code, error.message) }`)
+    expect(stdout).toMatch(/^ERR_UNSUPPORTED_PLATFORM .*Linux only.*darwin/)
+  })
+
+  test('says where it has looked when there is no addon for the processor', async () => {
+    const { stdout } = await script(`
+      Object.defineProperty(process, 'arch', { value: 'riscv64' })
+      const { netlink } = await import('linkwright')
+      try { netlink.Netns.create() } catch (error) { console.log(error.code, error.message) }`)
+    expect(stdout).toMatch(/^ERR_ADDON_UNAVAILABLE /)
+    expect(stdout).toContain('linkwright.linux-riscv64.glibc.node: not there')
+    expect(stdout).toContain('npm run build')
+  })
+
+  test.each([
+    ['node16', 'node16'],
+    ['nodenext', 'nodenext'],
+    ['bundler', 'esnext'],
+  ])('its types are found under moduleResolution %s', async (resolution, module) => {
+    const lines = entries.map(
+      (entry, i) => `import * as e${i} from '${entry}'\nexport const k${i}: object = e${i}\n`,
+    )
+    const wrong = `import { plugins } from 'linkwright/plugins'\nexport const w: number = plugins\n`
+    writeFileSync(join(project, 'right.ts'), lines.join(''))
+    writeFileSync(join(project, 'wrong.ts'), wrong)
+    const check = (file: string) =>
+      run(
+        tool('tsc'),
+        [
+          ...['--noEmit', '--strict', '--target', 'es2023', '--lib', 'es2023,esnext.disposable'],
+          ...['--typeRoots', join(root, 'node_modules/@types'), '--types', 'node'],
+          ...['--moduleResolution', resolution, '--module', module, file],
+        ],
+        { cwd: project },
+      )
+    expect(await check('right.ts')).toMatchObject({ stdout: '', status: 0 })
+    expect((await check('wrong.ts')).stdout).toMatch(/wrong\.ts.*TS2322/)
+  })
+
+  test('attw and publint accept it', async () => {
+    const attw = await run(tool('attw'), [tarball, '--profile', 'esm-only', '--format', 'ascii'], {
+      cwd: project,
+    })
+    expect(attw.status, attw.stdout + attw.stderr).toBe(0)
+    const publint = await run(tool('publint'), [installed, '--pack', 'false', '--strict'], { cwd: project })
+    expect(publint.status, publint.stdout + publint.stderr).toBe(0)
+  })
+})
+
+describe('the programs', () => {
+  test('linkwright --version', async () => {
+    const { stdout, status } = await run('npx', ['linkwright', '--version'], { cwd: project })
+    expect(stdout).toMatch(/\d+\.\d+\.\d+/)
+    expect(status).toBe(0)
+  })
+
+  test('linkwright demo: a real attachment', async () => {
+    const { stdout, stderr, status } = await run('npx', ['linkwright', 'demo'], { cwd: project })
+    expect(status, stdout + stderr).toBe(0)
+  })
+
+  test('bin/<type> answer VERSION', async () => {
+    const bin = join(installed, 'dist/cni/bin')
+    const types = readdirSync(bin)
+    expect(types.length).toBeGreaterThan(15)
+    for (const type of ['bridge', 'host-local', 'portmap']) {
+      expect(types).toContain(type)
+      const { stdout } = await run(join(bin, type), [], { env: { ...plainEnv, CNI_COMMAND: 'VERSION' } })
+      expect(JSON.parse(stdout)).toMatchObject({ supportedVersions: expect.arrayContaining(['1.1.0']) })
+    }
+  })
+})
