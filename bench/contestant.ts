@@ -54,11 +54,13 @@ export interface Executable {
   readonly conf: JsonObject
   /** Of its container. */
   readonly name: string
+  /** Further variables. */
+  readonly env?: Readonly<Record<string, string>> | undefined
 }
 
 /** A plugin that is executed, as a runtime does. */
-export const executing = (launcher: Launcher, { binDir, conf, name }: Executable): Contestant => {
-  const call = { binDir, type: String(conf.type), containerId: name, netns: pathOf(name) }
+export const executing = (launcher: Launcher, { binDir, conf, name, env }: Executable): Contestant => {
+  const call = { binDir, type: String(conf.type), containerId: name, netns: pathOf(name), env }
   let previous: JsonObject = {}
   return {
     name,

@@ -3,6 +3,8 @@
 // a JavaScript engine. One line of fields between tabs a command:
 //
 //   PROGRAM STDIN-FILE STDOUT-FILE NAME=VALUE...      answered by `ok NANOSECONDS STATUS`, or `error WORDS`
+//   + and the same                                    not waited for, and not answered: noted for
+//   !                                                 runs all that were noted at once; answered by `ok NANOSECONDS FAILED`
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST_VARIABLES = 64 };
+enum { MOST_VARIABLES = 64, MOST_NOTED = 1024 };
 
 static int64_t now(void) {
   struct timespec time;
@@ -23,24 +25,74 @@ static int64_t now(void) {
   return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
 }
 
-static void launch(char* program, const char* input, const char* output, char** environment) {
+static int start(pid_t* pid, char* program, const char* input, const char* output, char** environment) {
   char* arguments[] = {program, NULL};
   posix_spawn_file_actions_t actions;
-  pid_t pid;
-  int status = 0;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, 0, input, O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&actions, 1, output, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  const int64_t start = now();
-  const int number = posix_spawn(&pid, program, &actions, NULL, arguments, environment);
+  const int number = posix_spawn(pid, program, &actions, NULL, arguments, environment);
+  posix_spawn_file_actions_destroy(&actions);
+  return number;
+}
+
+static void launch(char* program, const char* input, const char* output, char** environment) {
+  pid_t pid;
+  int status = 0;
+  const int64_t start_time = now();
+  const int number = start(&pid, program, input, output, environment);
   if (number == 0) {
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
   }
   const int64_t end = now();
-  posix_spawn_file_actions_destroy(&actions);
   if (number != 0) printf("error %s: %s\n", program, strerror(number));
-  else printf("ok %lld %d\n", (long long)(end - start), WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+  else printf("ok %lld %d\n", (long long)(end - start_time), WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
+
+/** A line taken apart. */
+struct command {
+  char *line, *program, *input, *output;
+  char* environment[MOST_VARIABLES + 1];
+};
+
+/** Takes `line` apart, in place. */
+static int parse(char* line, struct command* command) {
+  char* rest = NULL;
+  int count = 0;
+  command->line = line;
+  command->program = strtok_r(line, "\t\n", &rest);
+  command->input = strtok_r(NULL, "\t\n", &rest);
+  command->output = strtok_r(NULL, "\t\n", &rest);
+  for (char* one = strtok_r(NULL, "\t\n", &rest); one && count < MOST_VARIABLES; one = strtok_r(NULL, "\t\n", &rest))
+    command->environment[count++] = one;
+  command->environment[count] = NULL;
+  return command->output != NULL;
+}
+
+static struct command noted[MOST_NOTED];
+static int notes = 0;
+
+static void launch_noted(void) {
+  const int64_t start_time = now();
+  int failed = 0, running = 0;
+  for (int i = 0; i < notes; i++) {
+    pid_t pid;
+    if (start(&pid, noted[i].program, noted[i].input, noted[i].output, noted[i].environment) == 0) running++;
+    else failed++;
+  }
+  while (running > 0) {
+    int status;
+    if (wait(&status) < 0) {
+      if (errno == EINTR) continue;
+      break;
+    }
+    running--;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) failed++;
+  }
+  const int64_t end = now();
+  while (notes > 0) free(noted[--notes].line);
+  printf("ok %lld %d\n", (long long)(end - start_time), failed);
 }
 
 int main(void) {
@@ -48,16 +100,15 @@ int main(void) {
   size_t room = 0;
   setvbuf(stdout, NULL, _IOLBF, 0);
   while (getline(&line, &room, stdin) > 0) {
-    char *environment[MOST_VARIABLES + 1], *rest = NULL;
-    int count = 0;
-    char* program = strtok_r(line, "\t\n", &rest);
-    const char* input = strtok_r(NULL, "\t\n", &rest);
-    const char* output = strtok_r(NULL, "\t\n", &rest);
-    if (!output) return 3;
-    for (char* one = strtok_r(NULL, "\t\n", &rest); one && count < MOST_VARIABLES; one = strtok_r(NULL, "\t\n", &rest))
-      environment[count++] = one;
-    environment[count] = NULL;
-    launch(program, input, output, environment);
+    struct command command;
+    if (line[0] == '!') {
+      launch_noted();
+    } else if (line[0] == '+') {
+      if (notes == MOST_NOTED || !parse(strdup(line + 1), &noted[notes++])) return 3;
+    } else {
+      if (!parse(line, &command)) return 3;
+      launch(command.program, command.input, command.output, command.environment);
+    }
   }
   return 0;
 }

@@ -14,6 +14,8 @@ export interface Execution {
   readonly conf: JsonObject
   readonly containerId?: string | undefined
   readonly netns?: string | undefined
+  /** Further variables. */
+  readonly env?: Readonly<Record<string, string>> | undefined
 }
 
 export interface Executed {
@@ -42,9 +44,10 @@ export class Launcher {
     return this.#helper.pid
   }
 
-  /** @throws Error when the plugin fails, with what it printed */
-  async run({ binDir, type, command, conf, containerId, netns }: Execution): Promise<Executed> {
-    writeFileSync(this.#input, JSON.stringify(conf))
+  /** The line that executes a plugin. */
+  #line(execution: Execution, input: string, output: string): string {
+    const { binDir, type, command, conf, containerId, netns, env } = execution
+    writeFileSync(input, JSON.stringify(conf))
     const environment: Record<string, string | undefined> = {
       PATH: path,
       CNI_COMMAND: command,
@@ -52,13 +55,35 @@ export class Launcher {
       CNI_NETNS: netns,
       CNI_IFNAME: 'eth0',
       CNI_PATH: binDir,
+      ...env,
     }
     const variables = Object.entries(environment).flatMap(([name, value]) =>
       value === undefined ? [] : [`${name}=${value}`],
     )
-    const answer = await this.#helper.ask(
-      [join(binDir, type), this.#input, this.#output, ...variables].join('\t'),
+    return [join(binDir, type), input, output, ...variables].join('\t')
+  }
+
+  /** All at once. @returns milliseconds until the last one has ended @throws Error where one has failed */
+  async runAll(executions: readonly Execution[]): Promise<number> {
+    this.#helper.tell(
+      executions.map(
+        (execution, i) => `+${this.#line(execution, `${this.#input}-${i}`, `${this.#output}-${i}`)}`,
+      ),
     )
+    const [nanoseconds, failed] = (await this.#helper.ask('!')).split(' ').map(Number)
+    if (failed !== 0) {
+      const words = executions.map((_, i) => readFileSync(`${this.#output}-${i}`, 'utf8'))
+      throw new Error(
+        `${failed} of ${executions.length} failed: ${words.find((text) => text.includes('"code"'))}`,
+      )
+    }
+    return nanoseconds! / 1e6
+  }
+
+  /** @throws Error when the plugin fails, with what it printed */
+  async run(execution: Execution): Promise<Executed> {
+    const { binDir, type, command } = execution
+    const answer = await this.#helper.ask(this.#line(execution, this.#input, this.#output))
     const [nanoseconds, status] = answer.split(' ').map(Number)
     const printed = readFileSync(this.#output, 'utf8')
     if (status !== 0) throw new Error(`${binDir}/${type} ${command}: exit ${status}: ${printed}`)

@@ -5,6 +5,7 @@
 import { writeFileSync } from 'node:fs'
 import { loadavg } from 'node:os'
 import { chainRows } from './chain/index.ts'
+import { daemonRows } from './daemon/index.ts'
 import { dhcpRows } from './dhcp/index.ts'
 import { executed } from './executed.ts'
 import { hostLocalRows } from './host-local.ts'
@@ -31,6 +32,7 @@ const groups: Readonly<Record<string, (setting: Setting) => Promise<Findings>>> 
   'in-process': inProcess,
   executed,
   'host-local': hostLocalRows,
+  daemon: daemonRows,
   chain: chainRows,
   dhcp: dhcpRows,
 }

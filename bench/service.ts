@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
-import { path } from '../launcher.ts'
+import { path } from './launcher.ts'
 
 /** Milliseconds for one to be ready. */
 const DEADLINE = 30_000

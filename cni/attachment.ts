@@ -171,6 +171,9 @@ class PluginAttachment implements Attachment<unknown> {
   get hostNftables(): Connection {
     return this.#session.nftables
   }
+  get deleteHostLink(): (index: number) => Promise<void> {
+    return this.#session.deleteHostLink
+  }
   get container(): Connection {
     if (!this.netns && !this.#lenient) throw this.#session.gone()
     return this.#session.container

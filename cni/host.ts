@@ -1,5 +1,6 @@
 import type { Connection } from '../netlink/connection.ts'
 import { during } from '../netlink/error.ts'
+import { LinkDeleter } from '../netlink/link-deleter.ts'
 import { NETLINK_NETFILTER, Netns } from '../netlink/netns.ts'
 import type { Host } from './session.ts'
 
@@ -28,6 +29,7 @@ export const openHost = (options: Host): OpenHost => {
   }
   let rtnetlink: Connection | undefined
   let nftables: Connection | undefined
+  let links: LinkDeleter | undefined
   const close = (): void => {
     for (const connection of opened) connection.close()
   }
@@ -41,6 +43,10 @@ export const openHost = (options: Host): OpenHost => {
       get nftables() {
         nftables ??= connect(NETLINK_NETFILTER)
         return nftables
+      },
+      get links() {
+        links ??= new LinkDeleter(this.rtnetlink)
+        return links
       },
     },
     close,

@@ -40,6 +40,12 @@ export interface Context<C> {
   /** nf_tables in the host's namespace, opened at first use. */
   readonly hostNftables: Connection
   /**
+   * Deletes a link of the host by its index, together with those that other operations delete at the same time: the
+   * kernel takes hardly longer for many than for one. That there is none (any more) is no error.
+   * @throws NetlinkError
+   */
+  readonly deleteHostLink: (index: number) => Promise<void>
+  /**
    * The plugin of `ipam.type`, in process where it is ours, executed where not; null where none is named. On ADD its
    * configuration is validated (or its file found) when this is first read, so read it before anything is touched.
    */

@@ -1,6 +1,7 @@
 /** One operation on one attachment (or network): what its plugins share, opened when first used, closed at the end. */
 import { Connection } from '../netlink/connection.ts'
 import { during, isErrno } from '../netlink/error.ts'
+import { LinkDeleter } from '../netlink/link-deleter.ts'
 import { NETLINK_NETFILTER, Netns, NotANamespaceError } from '../netlink/netns.ts'
 import { CniError, codes } from './error.ts'
 import type { Exec } from './exec.ts'
@@ -11,6 +12,8 @@ import { UndoStack } from './undo.ts'
 export interface HostConnections {
   readonly rtnetlink: Connection
   readonly nftables: Connection
+  /** Deletes links of the host for all operations: those at the same time together. */
+  readonly links: LinkDeleter
 }
 
 /** Where plugins run, and what they are given there: the same for many operations. */
@@ -73,6 +76,7 @@ export class Session {
   #signal: AbortSignal | undefined
   #rtnetlink: Connection | undefined
   #nftables: Connection | undefined
+  #links: LinkDeleter | undefined
   #container: Connection | undefined
 
   /** @throws CniError code 8 where CNI_NETNS is there but can't be opened */
@@ -135,6 +139,12 @@ export class Session {
   get rtnetlink(): Connection {
     this.#rtnetlink ??= this.host.connections?.rtnetlink.guarded(this.guard) ?? this.#connect(this.hostNetns)
     return this.#rtnetlink
+  }
+  /** Deletes a link of the host. */
+  readonly deleteHostLink = async (index: number): Promise<void> => {
+    this.guard()
+    this.#links ??= this.host.connections?.links ?? new LinkDeleter(this.rtnetlink)
+    await this.#links.delete(index)
   }
   get nftables(): Connection {
     this.#nftables ??=

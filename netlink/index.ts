@@ -17,6 +17,7 @@ export * from './ip.ts'
 export { checkName, isLinkName } from './link/name.ts'
 export type { Link } from './link.ts'
 export * as link from './link.ts'
+export { deleteLinks, LinkDeleter, type Undeleted } from './link-deleter.ts'
 export * from './mac.ts'
 export {
   type MonitorEvent,

@@ -2,7 +2,7 @@
  * `npm run bench`: builds, then measures in namespaces of its own, which play a host; nothing of the machine's own
  * network is touched. Needs root and a C compiler. Peers are taken from PEER_CNI_PATH (default /usr/lib/cni).
  *
- *   npm run bench -- [--only in-process,executed,host-local,chain,dhcp] [--quick] [--json]
+ *   npm run bench -- [--only in-process,executed,daemon,host-local,chain,dhcp] [--quick] [--json]
  *
  * Prints the table; a complete run writes bench/results.json too.
  */
@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { root } from './root.mjs'
 
-const groups = ['in-process', 'executed', 'host-local', 'chain', 'dhcp']
+const groups = ['in-process', 'executed', 'daemon', 'host-local', 'chain', 'dhcp']
 const usage = `usage: npm run bench -- [--only ${groups.join(',')}] [--quick] [--json]
 
   --only    only these parts, with commas between

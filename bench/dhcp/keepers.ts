@@ -1,11 +1,11 @@
 /** The daemons themselves, asked over their sockets: what leases cost in memory, and many at once in time. */
 import { Netns } from '../../netlink/index.ts'
 import type { Findings, Row } from '../row.ts'
+import type { Memory } from '../service.ts'
 import type { Setting } from '../setting.ts'
 import { Samples } from '../stats.ts'
 import { Crowd, forAll, obtain } from './crowd.ts'
 import { type Lan, LeaseDaemon } from './lan.ts'
-import type { Memory } from './service.ts'
 
 const MANY = 1000
 /** MiB above the empty keeper. */

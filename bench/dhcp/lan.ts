@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { RemoteKeeper } from '../../ipam/dhcp/rpc/remote.ts'
 import { address, link, Netns } from '../../netlink/index.ts'
 import { pathOf } from '../contestant.ts'
-import { Service } from './service.ts'
+import { Service } from '../service.ts'
 
 /** The interface of the host that is plugged into the LAN. */
 export const MASTER = 'lan'

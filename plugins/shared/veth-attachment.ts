@@ -39,7 +39,7 @@ export const removeAttachment = async (
   const found = await failures.attempt(() => findVeth(attachment, master))
   const isOurs = await failures.attempt(() => ownAddresses(attachment, found?.inside))
   await Promise.all([
-    failures.attempt(() => found && removeVeth(found)),
+    failures.attempt(() => found && removeVeth(attachment, found)),
     failures.attempt(() => more?.(found)),
     failures.attempt(() => tearDownMasquerade(attachment, isOurs ?? (() => false))),
   ])

@@ -1,7 +1,7 @@
 /** Finding and removing an attachment's veth pair. Bridge and ptp. */
 import type { Attachment, Context } from '../../cni/plugin.ts'
 import type { AttachmentId } from '../../cni/types.ts'
-import { type Connection, type Link, link, nsid, sameMac } from '../../netlink/index.ts'
+import { type Link, link, nsid, sameMac } from '../../netlink/index.ts'
 import { findLink } from './check.ts'
 import { aliasPrefix, isVethName, ownerAlias, ownerOfAlias } from './identity.ts'
 import { deleteLink } from './veth.ts'
@@ -10,8 +10,10 @@ import { deleteLink } from './veth.ts'
 export interface FoundVeth {
   /** Index of the container's end, where it is ours and has its name still. */
   readonly inside: number | undefined
-  /** The ends to delete; the other one of each goes with it. */
-  readonly ends: readonly { readonly at: Connection; readonly index: number }[]
+  /** Indices of the host's ends to delete; the other one of each goes with it. */
+  readonly ends: readonly number[]
+  /** Index of the container's end, where its other one is not on the host. */
+  readonly loose: number | undefined
   /** The name belongs to an interface of somebody else. What is known by container and name alone is that one's. */
   readonly taken: boolean
 }
@@ -38,11 +40,11 @@ export const peerOf = async (
 const whyForeign = async (
   attachment: Attachment<unknown>,
   inside: Link,
+  peer: Link | null,
   master: string | null,
 ): Promise<string | null> => {
   const { host, network, prevResult, ifName } = attachment
   if (inside.kind !== 'veth') return `it is no veth: ${inside.kind ?? 'hardware'}`
-  const peer = await peerOf(attachment, inside)
   if (peer?.alias?.startsWith(aliasPrefix))
     return peer.alias === ownerAlias(network, attachment) ? null : `it belongs to ${peer.alias}`
   const listed = prevResult?.interfaces ?? []
@@ -68,8 +70,8 @@ const ownedVeths = async ({
     return owner ? [{ link: found, owner }] : []
   })
 
-const same = (a: AttachmentId, b: AttachmentId): boolean =>
-  a.containerId === b.containerId && a.ifName === b.ifName
+/** Neither part of it holds a slash. */
+const keyOf = ({ containerId, ifName }: AttachmentId): string => `${containerId}/${ifName}`
 
 /** The host's ends by the result of ADD, where no alias tells. Its other veth pairs (a gateway's) stay on the host. */
 const listedVeths = async ({ host, prevResult }: Attachment<unknown>): Promise<Link[]> => {
@@ -93,28 +95,35 @@ export const findVeth = async (
   attachment: Attachment<unknown>,
   master: string | null,
 ): Promise<FoundVeth> => {
-  const { host, netns, ifName, log } = attachment
+  const { netns, ifName, log } = attachment
   const inside = netns && (await findLink(attachment.container, ifName))
-  const foreign = inside && (await whyForeign(attachment, inside, master))
+  const peer = inside && (await peerOf(attachment, inside))
+  const foreign = inside && (await whyForeign(attachment, inside, peer, master))
   if (inside && foreign === null)
     return {
       inside: inside.index,
-      ends: [{ at: attachment.container, index: inside.index }],
+      ends: peer ? [peer.index] : [],
+      loose: peer ? undefined : inside.index,
       taken: false,
     }
   if (inside) log.warn(`${ifName} is left alone: ${foreign}`)
-  const owned = (await ownedVeths(attachment)).filter(({ owner }) => same(owner, attachment))
+  const owned = (await ownedVeths(attachment)).filter(({ owner }) => keyOf(owner) === keyOf(attachment))
   const links = owned.length > 0 ? owned.map((one) => one.link) : await listedVeths(attachment)
   return {
     inside: undefined,
-    ends: links.map(({ index }) => ({ at: host, index })),
+    ends: links.map(({ index }) => index),
+    loose: undefined,
     taken: inside !== null,
   }
 }
 
 /** Deletes what {@link findVeth} has found. What has gone since is no error. @throws NetlinkError */
-export const removeVeth = async ({ ends }: FoundVeth): Promise<void> => {
-  for (const { at, index } of ends) await deleteLink(at, index)
+export const removeVeth = async (
+  { container, deleteHostLink }: Attachment<unknown>,
+  { ends, loose }: FoundVeth,
+): Promise<void> => {
+  if (loose !== undefined) await deleteLink(container, loose)
+  await Promise.all(ends.map(deleteHostLink))
 }
 
 /** Removes the pairs of a network whose attachments are not in the list. @throws NetlinkError */
@@ -122,6 +131,7 @@ export const collectVeths = async (
   context: Context<unknown>,
   valid: readonly AttachmentId[],
 ): Promise<void> => {
-  for (const { link: found, owner } of await ownedVeths(context))
-    if (!valid.some((id) => same(id, owner))) await deleteLink(context.host, found.index)
+  const kept = new Set(valid.map(keyOf))
+  const stale = (await ownedVeths(context)).filter(({ owner }) => !kept.has(keyOf(owner)))
+  await Promise.all(stale.map(({ link: found }) => context.deleteHostLink(found.index)))
 }

@@ -50,6 +50,7 @@ export const attachmentOf = (plugin: AnyPlugin, verb: string, call: Call): Attac
     signal,
     ipam: null,
     delegate: unused,
+    deleteHostLink: unused,
     get hostNetns() {
       return unused()
     },

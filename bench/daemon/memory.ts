@@ -1,0 +1,62 @@
+/** What the daemon keeps in memory: when it has done nothing yet, and after many attachments. */
+import { setTimeout as pause } from 'node:timers/promises'
+import { Netns } from '../../netlink/netns.ts'
+import { executing, pathOf, verbs } from '../contestant.ts'
+import type { Launcher } from '../launcher.ts'
+import type { Row } from '../row.ts'
+import { Service } from '../service.ts'
+import { classic, type Setting } from '../setting.ts'
+import { stats } from '../stats.ts'
+import { serve } from './server.ts'
+
+/** MiB. */
+const IDLE = 60
+const AFTER = 90
+const COUNT = 1000
+/** Milliseconds in which what has begun with the process is over. */
+const SETTLED = 2000
+
+export const memory = async (setting: Setting, launcher: Launcher): Promise<Row[]> => {
+  const { ours: binDir, quick } = setting
+  const count = quick ? COUNT / 10 : COUNT
+  const { service, env } = await serve(setting, 'memory')
+  const bare = await Service.start(
+    process.execPath,
+    ['-e', 'setInterval(() => {}, 1e6); console.log("ready")'],
+    (printed) => printed.includes('ready'),
+  )
+  const name = 'memory'
+  Netns.createNamed(pathOf(name)).close()
+  try {
+    await pause(SETTLED)
+    const nothing = bare.memory().rss
+    const idle = service.memory().rss
+    const conf = classic({ name, bridge: 'cni-memory', subnet: '10.47.0.0/16', ipMasq: true })
+    const contestant = executing(launcher, { binDir, conf, name, env })
+    const attach = async (): Promise<number> => {
+      for (let i = 0; i < count; i++) for (const verb of verbs) await contestant.run(verb)
+      await pause(SETTLED)
+      return service.memory().rss
+    }
+    const once = await attach()
+    const twice = await attach()
+    const row = (what: string, ours: number, peer: string, theirs: number, limit?: number): Row => ({
+      group: 'daemon',
+      unit: 'MiB',
+      case: `daemon, RSS ${what}`,
+      ours: stats([ours]),
+      peer,
+      theirs: stats([theirs]),
+      limit,
+    })
+    return [
+      row('idle', idle, 'Node that does nothing', nothing, IDLE),
+      row(`after ${count} ADDs and DELs`, once, 'idle', idle, AFTER),
+      row(`after ${count} more`, twice, `after ${count}`, once, AFTER),
+    ]
+  } finally {
+    Netns.deleteNamed(pathOf(name))
+    await bare.stop()
+    await service.stop()
+  }
+}
