@@ -5,6 +5,7 @@ import { masqueradeStatus } from '../../../plugins/shared/masquerade.ts'
 import type { PrintedResult } from '../../support/plugin.ts'
 import type { Container } from '../../support/space.ts'
 import { kernelState } from '../../support/state.ts'
+import { settled } from '../../support/wait.ts'
 import { type Wired, wired } from './master.ts'
 import { addressesOf, errorOf, factsOf, linkOf, links, type Node, node, unheard, vethsOf } from './node.ts'
 
@@ -226,6 +227,7 @@ describe('addresses', () => {
   test('an address that another container has', async () => {
     const it = await node()
     const first = await attach(it, 'one', fixed([one]))
+    await settled(it.host)
     const container = await it.host.container('two')
     const before = [await kernelState(it.host), await kernelState(container)]
     const error = await errorOf(it.add(fixed([one]), { container, containerId: 'two' }))
