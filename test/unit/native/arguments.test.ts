@@ -115,6 +115,16 @@ const cases = () => {
     connect: { args: [descriptor, bytes], bad: [foreign, [...notBytes, new Uint8Array(129)]] },
     listen: { args: [descriptor, 1], bad: [foreign, notInt] },
     accept: { args: [descriptor], bad: [foreign] },
+    acceptAnswering: {
+      args: [descriptor, bytes, bytes, 0, () => {}],
+      bad: [
+        foreign,
+        [...notBytes, new Uint8Array(0), new Uint8Array(65)],
+        [...notBytes, new Uint8Array(0), new Uint8Array(65)],
+        [undefined, null, '1', 1.5, -1, 2 ** 32, 1n],
+        [undefined, null, {}, 'f'],
+      ],
+    },
     getsockname: { args: [descriptor], bad: [foreign] },
     send: {
       args: [descriptor, bytes, null, []],
@@ -251,6 +261,7 @@ describe('descriptors', () => {
       () => native.connect(closed, bytes),
       () => native.listen(closed, 1),
       () => native.accept(closed),
+      () => native.acceptAnswering(closed, bytes, bytes, 0, () => {}),
       () => native.getsockname(closed),
       () => native.send(closed, bytes),
       () => native.receive(closed, 1),
