@@ -36,8 +36,15 @@ const blobOf = ({ code, addon, node, form, runner }) => {
     }
     writeFileSync(join(folder, 'sea.json'), JSON.stringify(config))
     // The order of objects in a snapshot depends on hashes, and the hashes on the seed: another one for each build
-    // would make two builds differ. The executable draws its own at each start. A warning would be in the snapshot.
-    const args = ['--random-seed=1', '--no-warnings', '--experimental-sea-config', 'sea.json']
+    // would make two builds differ. The executable draws its own at each start. A warning would be in the snapshot,
+    // and so would be how many collections a function has outlived.
+    const args = [
+      '--random-seed=1',
+      '--no-flush-bytecode',
+      '--no-warnings',
+      '--experimental-sea-config',
+      'sea.json',
+    ]
     const [file, ...before] = [...runner, node]
     const { status, error, stderr } = spawnSync(file, [...before, ...args], {
       cwd: folder,

@@ -70,7 +70,11 @@ describe('a note in an executable', () => {
     expect(load.offset).toBeLessThanOrEqual(table.offset)
     expect(load.offset + load.filesz).toBe(made.length)
     const bytes = made.subarray(note.offset, note.offset + note.filesz)
-    expect([bytes.readUInt32LE(0), bytes.readUInt32LE(4), bytes.readUInt32LE(8)]).toEqual([14, blob.length, 0])
+    expect([bytes.readUInt32LE(0), bytes.readUInt32LE(4), bytes.readUInt32LE(8)]).toEqual([
+      14,
+      blob.length,
+      0,
+    ])
     expect(bytes.subarray(12).toString()).toBe(`NODE_SEA_BLOB\0\0\0${blob}`)
     expect(made.toString('latin1', 0x200, 0x200 + FUSE.length)).toBe(FUSE.replace(/0$/, '1'))
   })
@@ -99,7 +103,9 @@ describe('a note in an executable', () => {
   })
 
   test('goes into nothing but 64-bit little-endian ELF', () => {
-    expect(() => inject(Buffer.from('#!/bin/sh\n'.padEnd(64)), blob)).toThrow('not a 64-bit little-endian ELF')
+    expect(() => inject(Buffer.from('#!/bin/sh\n'.padEnd(64)), blob)).toThrow(
+      'not a 64-bit little-endian ELF',
+    )
     const wide = executable(FUSE)
     wide[5] = 2
     expect(() => inject(wide, blob)).toThrow('not a 64-bit little-endian ELF')
