@@ -14,6 +14,31 @@ const AT_ONCE = 4
 /** No daemon may answer in the place of what is being tried: a socket's path is absolute, so this is none. */
 const environment = { PATH: PLAIN_PATH, LINKWRIGHT_SOCKET: '-' }
 
+/** Runs a program of the folder under a type's name. @throws InstallError where it can't be executed */
+const run = async (
+  folder: string,
+  type: string,
+  args: readonly string[],
+  more: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+  { program = LAUNCHER, input = `{"cniVersion":"${currentVersion}"}` } = {},
+): Promise<Ended> => {
+  const launcher = join(folder, program)
+  try {
+    return await execute(launcher, args, {
+      argv0: type,
+      env: { ...environment, ...more },
+      input,
+      timeout: TIMEOUT,
+      signal,
+    })
+  } catch (error) {
+    if (signal.aborted) throw signal.reason
+    throw explain(error, `${type} can't be executed (${launcher})`)
+  }
+}
+
+/** @returns what it says. @throws InstallError where it fails */
 const call = async (
   folder: string,
   type: string,
@@ -22,24 +47,11 @@ const call = async (
   signal: AbortSignal,
   program = LAUNCHER,
 ): Promise<string> => {
-  const launcher = join(folder, program)
-  let ended: Ended
-  try {
-    ended = await execute(launcher, args, {
-      argv0: type,
-      env: { ...environment, ...more },
-      input: `{"cniVersion":"${currentVersion}"}`,
-      timeout: TIMEOUT,
-      signal,
-    })
-  } catch (error) {
-    if (signal.aborted) throw signal.reason
-    throw explain(error, `${type} can't be executed (${launcher})`)
-  }
+  const ended = await run(folder, type, args, more, signal, { program })
   if (ended.status === 0) return ended.stdout
   const said = `${ended.stderr}${ended.stdout}`.trim().slice(0, 1000)
   throw new InstallError(
-    `${type} does not work here: ${ended.signal ?? `exit status ${ended.status}`} (${launcher})`,
+    `${type} does not work here: ${ended.signal ?? `exit status ${ended.status}`} (${join(folder, program)})`,
     said === '' ? 'it says nothing' : `it says: ${said}`,
   )
 }
@@ -69,6 +81,31 @@ export const faultOf = (text: string): string | null => {
   return supportedVersions.includes(currentVersion) ? null : `${currentVersion} is not supported`
 }
 
+/** What needs no other plugin, and no privilege. */
+const PROBE = 'loopback'
+
+/**
+ * VERSION needs no addon. CHECK in a namespace that nobody can make does, and changes nothing.
+ * @throws InstallError where the addon can't be loaded
+ */
+const checkAddon = async (folder: string, signal: AbortSignal): Promise<void> => {
+  const variables = {
+    CNI_COMMAND: 'CHECK',
+    CNI_CONTAINERID: 'verify',
+    CNI_NETNS: '/proc/self/ns/none',
+    CNI_IFNAME: 'lo',
+    CNI_PATH: '/nonexistent',
+  }
+  const prevResult = { cniVersion: currentVersion }
+  const input = JSON.stringify({ ...prevResult, name: 'verify', type: PROBE, prevResult })
+  const { stdout, stderr } = await run(folder, PROBE, [], variables, signal, { input })
+  if (/"code": *8\b[\s\S]*ENOENT"/.test(stdout)) return
+  throw new InstallError(
+    `${PROBE} can answer VERSION, and nothing else`,
+    `it says: ${`${stderr}${stdout}`.trim().slice(0, 1000)}`,
+  )
+}
+
 /**
  * Asks every plugin in a version's folder, and the command line where there is one.
  * @throws InstallError of the first that does not answer as it should
@@ -94,4 +131,5 @@ export const verify = async (
   const outcomes = await Promise.allSettled(Array.from({ length: AT_ONCE }, worker))
   const failed = outcomes.find((outcome) => outcome.status === 'rejected')
   if (failed) throw failed.reason
+  if (types.includes(PROBE)) await checkAddon(folder, signal)
 }

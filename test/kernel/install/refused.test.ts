@@ -2,14 +2,17 @@
 import {
   chmodSync,
   chownSync,
+  cpSync,
   existsSync,
   mkdirSync,
+  readdirSync,
   rmSync,
   symlinkSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { type Machine, machine, makeBuild, type Said } from './stand-in.ts'
 
@@ -51,6 +54,19 @@ describe('a plugin that does not work here', () => {
     await makeBuild(host.build, { version: '0.2.0', instead: { bridge: 'exit 1' } })
     await refused(host, /bridge does not work here/)
     expect(host.current()).toBe(used)
+  })
+
+  test('because its addon can not be loaded, though it answers VERSION', async () => {
+    const host = await machine()
+    const dist = fileURLToPath(new URL('../../../dist/cni', import.meta.url))
+    rmSync(host.build, { recursive: true })
+    cpSync(dist, host.build, { recursive: true, verbatimSymlinks: true })
+    for (const name of readdirSync(host.build).filter((name) => name.endsWith('.node')))
+      unlinkSync(join(host.build, name))
+    await refused(
+      host,
+      /loopback can answer VERSION, and nothing else\n {2}it says: .*addon could not be loaded/s,
+    )
   })
 
   test('is told as JSON, too', async () => {
