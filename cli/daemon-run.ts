@@ -30,7 +30,7 @@ export interface RunOptions {
 
 const stopSignals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 /** Milliseconds that operations have to finish; what is left after them is aborted and undone. */
-const GRACE = 8000
+const GRACE = 7000
 /** Milliseconds after which nothing is waited for any more: service managers and operators are told 10 s. */
 const END = 9700
 /** Milliseconds for the last lines of the log. */

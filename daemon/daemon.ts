@@ -21,9 +21,9 @@ import { Turnstile } from './turnstile.ts'
 export const DEFAULT_SOCKET = '/run/linkwright/linkwright.sock'
 
 /** Milliseconds that requests under way have at the end. */
-const GRACE = 8000
+const GRACE = 7000
 /** Milliseconds for what has been aborted to be undone. */
-const ABORTED = 1500
+const ABORTED = 1250
 
 /** A socket by its path, or one that was inherited listening. */
 export type SocketPlace = { readonly path: string } | { readonly fd: number }
@@ -62,7 +62,7 @@ export interface Daemon {
   readonly scheduler: Scheduler
   /**
    * Ends it: removes the socket, tells newcomers to do without, lets requests finish for `grace` milliseconds (default
-   * 8000), aborts the rest, which is undone, and closes everything. Leases stay. Never rejects. Safe to repeat: a later
+   * 7000), aborts the rest, which is undone, and closes everything. Leases stay. Never rejects. Safe to repeat: a later
    * call with less patience shortens the wait.
    */
   close(grace?: number): Promise<void>
@@ -234,6 +234,8 @@ class RunningDaemon implements Daemon {
     await within(ABORTED, this.#connections.over())
     this.#listener?.close()
     this.#connections.destroy()
+    // A result that nobody has acknowledged is undone now, and no sooner: it may have been printed.
+    await within(ABORTED, this.#connections.over())
     await this.#dhcp?.close(Math.max(0, end - performance.now()))
     this.#hosts.close()
   }

@@ -60,7 +60,7 @@ export const daemon = defineCommand({
   positionals: '',
   description: `Serves every plugin to the launchers in the CNI directory, and keeps DHCP leases. Without it the same
 launchers do the same work by themselves, at a higher cost. Runs until SIGTERM or SIGINT: what runs then may finish
-within 8 seconds, the rest is undone. A second signal does not wait for that.
+within 7 seconds, the rest is undone. A second signal does not wait for that.
 
 One line of JSON an operation goes to standard error, with the trace of TRACEPARENT. Under systemd it takes sockets
 named linkwright and dhcp, says when it is ready, and feeds the watchdog.`,

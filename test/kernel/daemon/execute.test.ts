@@ -248,6 +248,19 @@ describe('what an ADD leaves', () => {
     })
   }
 
+  test('nothing, where the daemon ends before the acknowledgement: it waits for what it undoes', async () => {
+    const { path, daemon } = await inProcess()
+    const host = await privateHost()
+    const container = await host.container()
+    const dataDir = folder()
+    const client = await Client.open(path)
+    await ask(client, at(host, container)('ADD', bridge(dataDir)))
+    expect(await client.answer()).toMatchObject({ status: 0, acknowledge: true })
+    await daemon.close(0)
+    expect([...(await names(host)), ...(await container.ipJson('link'))]).toHaveLength(2)
+    expect(reservations(dataDir)).toEqual([])
+  })
+
   test('nothing, without an acknowledgement', async () => {
     const { path, operations } = await inProcess()
     const host = await privateHost()
