@@ -56,6 +56,13 @@ describe('the tarball', () => {
     expect(files).toEqual(expect.arrayContaining(['LICENSE', 'README.md', 'dist/cni/bin/bridge']))
   })
 
+  test('has source maps that need no sources', async () => {
+    const map = JSON.parse(await must('cat', [join(installed, 'dist/lib/cni/chain.js.map')])) as {
+      sourcesContent?: string[]
+    }
+    expect(map.sourcesContent?.[0]).toContain('runChain')
+  })
+
   test('leaves dist/ as it was', () => {
     expect(existsSync(join(root, 'dist/.fingerprint'))).toBe(true)
     expect(existsSync(join(root, 'build/unpacked'))).toBe(false)
