@@ -1,5 +1,5 @@
 /** One operation on one attachment (or network): what its plugins share, opened when first used, closed at the end. */
-import { Connection } from '../netlink/connection.ts'
+import { Connection, type ConnectionOptions } from '../netlink/connection.ts'
 import { during, isErrno } from '../netlink/error.ts'
 import { LinkDeleter } from '../netlink/link-deleter.ts'
 import { NETLINK_NETFILTER, Netns, NotANamespaceError } from '../netlink/netns.ts'
@@ -22,8 +22,8 @@ export interface Host {
   readonly plugins: Plugins
   /** The namespace that plays the host. Default: the process's own. Stays open. */
   readonly hostNetns?: Netns | undefined
-  /** Netlink on the calling thread, for a program that does one thing and exits. Default false. */
-  readonly sync?: boolean | undefined
+  /** Netlink on the calling thread: always, for a program that does one thing and exits, or when the function says so. */
+  readonly sync?: ConnectionOptions['sync']
   /** Default: silence. */
   readonly log?: Logger | undefined
   readonly clock?: Clock | undefined

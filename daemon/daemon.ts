@@ -139,7 +139,8 @@ class RunningDaemon implements Daemon {
       ? new Map(served).set('dhcp', createDhcp({ keeper: dhcp.keeper, socketPath: dhcpSocket }))
       : served
     const { metrics, scheduler } = this
-    this.#hosts = new Hosts({ plugins, log })
+    // One alone waits for nobody but itself, and is quicker without a change of thread for each exchange.
+    this.#hosts = new Hosts({ plugins, log, sync: () => scheduler.running <= 1 })
     this.#executor = new Executor({
       plugins,
       hosts: this.#hosts,

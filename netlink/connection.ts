@@ -7,6 +7,8 @@ import { NLM_F, type Request } from './request.ts'
 const DUMP_TRIES = 32
 /** No kernel operation of ours takes longer, unless the machine is in trouble. */
 const DEFAULT_TIMEOUT = 30_000
+/** linux/rtnetlink.h */
+const RTM_DELLINK = 17
 /** A datagram is cut before it grows past this: the acknowledgements of one must fit into the receive buffer. */
 const MAX_REQUESTS = 512
 
@@ -19,8 +21,12 @@ export type Outcomes<R extends readonly Request<unknown>[]> = {
 export type Transport = Pick<Binding, 'transact' | 'transactSync'>
 
 export interface ConnectionOptions {
-  /** Runs every exchange on the calling thread: for a program that does one thing and exits. Default false. */
-  readonly sync?: boolean | undefined
+  /**
+   * Whether exchanges run on the calling thread, which saves two changes of thread each: always, for a program that does
+   * one thing and exits; or when the function says so, which is asked before each. Then deletions of links, which take
+   * the kernel tens of milliseconds, do not, nor does what comes while another exchange is under way. Default false.
+   */
+  readonly sync?: boolean | (() => boolean) | undefined
   /** Milliseconds that one exchange may take. Default 30 000. */
   readonly timeout?: number | undefined
   /** Called before each exchange; what it throws stops the request from being sent. */
@@ -31,11 +37,13 @@ export interface ConnectionOptions {
 /** A socket, and the one exchange at a time that goes over it. */
 interface Channel {
   readonly socket: Descriptor
-  readonly sync: boolean
+  readonly sync: boolean | (() => boolean)
   readonly timeout: number
   readonly transport: Transport
   seq: number
   last: Promise<unknown> | undefined
+  /** Exchanges that are under way or wait, off this thread. */
+  pending: number
 }
 
 /** @internal The operations of one datagram, in words. */
@@ -59,6 +67,7 @@ export class Connection {
       transport: options.transport ?? binding(),
       seq: 1,
       last: undefined,
+      pending: 0,
     }
     this.#guard = options.guard
   }
@@ -119,6 +128,7 @@ export class Connection {
   #exchange<T>(requests: readonly Request<T>[]): () => Promise<Decoded<T>> {
     const seq = this.takeSeq(requests.length)
     const datagram = encode(requests, seq)
+    const slow = requests.some(({ type }) => type === RTM_DELLINK)
     return () =>
       this.exclusive(
         () => describe(requests),
@@ -131,6 +141,7 @@ export class Connection {
           })
           return decode(requests, seq, received)
         },
+        slow,
       )
   }
 
@@ -146,6 +157,7 @@ export class Connection {
   /**
    * @internal Runs `use` when every exchange before it is over, so that one is under way at a time.
    * @param what what it does, in words, for errors of the socket
+   * @param slow it may take the kernel so long that nothing else should wait
    */
   async exclusive<T>(
     what: () => string,
@@ -155,22 +167,28 @@ export class Connection {
         options: { firstSeq: number; lastSeq: number; expected: number; abortSeq: number },
       ) => Uint8Array | Promise<Uint8Array>,
     ) => Promise<T>,
+    slow = false,
   ): Promise<T> {
     this.#guard?.()
     const channel = this.#channel
     const { socket, sync, timeout, transport } = channel
+    const here = sync === true || (sync !== false && !slow && channel.pending === 0 && sync())
     const take = () =>
       use((datagram, { firstSeq, lastSeq, expected, abortSeq }) => {
         const options = { firstSeq, lastSeq, expected, abortSeq, timeout }
-        return sync
+        return here
           ? transport.transactSync(socket, datagram, options)
           : transport.transact(socket, datagram, options)
       })
     try {
       // On the calling thread it is over before anything else can begin.
-      if (sync) return await take()
+      if (here) return await take()
+      channel.pending++
       const turn = (channel.last ?? Promise.resolve()).then(take)
-      channel.last = turn.catch(() => {})
+      channel.last = turn.then(
+        () => void channel.pending--,
+        () => void channel.pending--,
+      )
       return await turn
     } catch (error) {
       throw during(what(), error)

@@ -107,6 +107,8 @@ const send = (
       const errors = outcomes.flatMap((outcome) => (outcome.ok ? [] : [outcome.error]))
       if (errors.length > 0) throw new TransactionError(distinct(errors))
     },
+    // A rule with a match of xtables waits for what was deleted before.
+    true,
   )
 }
 

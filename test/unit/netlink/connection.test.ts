@@ -15,6 +15,7 @@ import { linkLayout } from '../../../netlink/link/layout.ts'
 import { FakeKernel, fakeObject } from '../../support/fake-kernel.ts'
 
 const RTM_NEWLINK = 16
+const RTM_DELLINK = 17
 const RTM_GETLINK = 18
 const RTM_NEWADDR = 20
 const RTM_GETADDR = 22
@@ -185,6 +186,72 @@ describe('a connection', () => {
     const kernel = new FakeKernel({ [RTM_NEWLINK]: () => ({ errno: 1 }) })
     const conn = kernel.connect({ sync: true })
     await expect(conn.run(link.set(1, { up: true }))).rejects.toBeInstanceOf(NetlinkError)
+  })
+
+  describe('on the calling thread when somebody says so', () => {
+    /** Which way each exchange went, and when those of a thread end. */
+    const place = (isAlone: () => boolean) => {
+      const kernel = new FakeKernel({ [RTM_NEWLINK]: () => undefined, [RTM_DELLINK]: () => undefined })
+      const ways: string[] = []
+      const ends: (() => void)[] = []
+      const transport = {
+        transactSync(socket: unknown, datagram: Uint8Array) {
+          ways.push('here')
+          return kernel.transactSync(socket, datagram)
+        },
+        async transact(socket: unknown, datagram: Uint8Array) {
+          ways.push('thread')
+          await new Promise<void>((resolve) => ends.push(resolve))
+          return kernel.transactSync(socket, datagram)
+        },
+      }
+      const conn = new Connection({ fd: 3, close: () => {} }, { transport, sync: isAlone })
+      return { conn, ways, ends }
+    }
+
+    it('is asked before each exchange', async () => {
+      let alone = true
+      const { conn, ways, ends } = place(() => alone)
+      await conn.run(link.set(1, { up: true }))
+      alone = false
+      const second = conn.run(link.set(1, { up: true }))
+      await Promise.resolve().then(() => {})
+      ends[0]!()
+      await second
+      alone = true
+      await conn.batch([link.set(1, { up: true })])
+      expect(ways).toEqual(['here', 'thread', 'here'])
+    })
+
+    it('but not to delete a link, alone or among others', async () => {
+      const { conn, ways, ends } = place(() => true)
+      for (const work of [
+        () => conn.run(link.delete(1)),
+        () => conn.batch([link.set(1, { up: false }), link.delete(1)]),
+      ]) {
+        const done = work()
+        await Promise.resolve().then(() => {})
+        ends.shift()!()
+        await done
+      }
+      expect(ways).toEqual(['thread', 'thread'])
+    })
+
+    it('and not while another exchange is under way or waits: the order is that of the calls', async () => {
+      const { conn, ways, ends } = place(() => true)
+      const slow = conn.run(link.delete(1))
+      const behind = conn.run(link.set(1, { up: true }))
+      await Promise.resolve().then(() => {})
+      expect(ways).toEqual(['thread'])
+      ends[0]!()
+      await slow
+      await new Promise((resolve) => setImmediate(resolve))
+      expect(ways).toEqual(['thread', 'thread'])
+      ends[1]!()
+      await behind
+      await conn.run(link.set(1, { up: true }))
+      expect(ways).toEqual(['thread', 'thread', 'here'])
+    })
   })
 
   it('wraps its sequence numbers before they become negative', () => {
