@@ -15,6 +15,7 @@ import { type CommonOptions, commonAttributes } from './link/options.ts'
 import { change, dump, get as getOne, NLM_F, type Request } from './request.ts'
 
 export { checkAltName, checkName } from './link/name.ts'
+export { type LinkNames, listNames } from './link/names.ts'
 export type { Link, LinkFacts, LinkKind, LinkPort } from './link/object.ts'
 export type { CommonOptions } from './link/options.ts'
 export type { VethPeer } from './link/veth.ts'

@@ -60,14 +60,14 @@ const whyForeign = async (
   return !other || other.name === master ? null : `${peer.name} is plugged into ${other.name}`
 }
 
-/** The host's ends of our pairs that belong to attachments of a network, by their alias. */
+/** Indices of the host's ends of our pairs that belong to attachments of a network, by their alias. */
 const ownedVeths = async ({
   host,
   network,
-}: Context<unknown>): Promise<{ link: Link; owner: AttachmentId }[]> =>
-  (await host.run(link.list({ kind: 'veth' }))).flatMap((found) => {
-    const owner = ownerOfAlias(network, found.alias)
-    return owner ? [{ link: found, owner }] : []
+}: Context<unknown>): Promise<{ index: number; owner: AttachmentId }[]> =>
+  (await host.run(link.listNames('veth'))).flatMap(({ index, alias }) => {
+    const owner = ownerOfAlias(network, alias)
+    return owner ? [{ index, owner }] : []
   })
 
 /** Neither part of it holds a slash. */
@@ -108,7 +108,7 @@ export const findVeth = async (
     }
   if (inside) log.warn(`${ifName} is left alone: ${foreign}`)
   const owned = (await ownedVeths(attachment)).filter(({ owner }) => keyOf(owner) === keyOf(attachment))
-  const links = owned.length > 0 ? owned.map((one) => one.link) : await listedVeths(attachment)
+  const links = owned.length > 0 ? owned : await listedVeths(attachment)
   return {
     inside: undefined,
     ends: links.map(({ index }) => index),
@@ -133,5 +133,5 @@ export const collectVeths = async (
 ): Promise<void> => {
   const kept = new Set(valid.map(keyOf))
   const stale = (await ownedVeths(context)).filter(({ owner }) => !kept.has(keyOf(owner)))
-  await Promise.all(stale.map(({ link: found }) => context.deleteHostLink(found.index)))
+  await Promise.all(stale.map(({ index }) => context.deleteHostLink(index)))
 }

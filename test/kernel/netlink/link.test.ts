@@ -289,6 +289,22 @@ describe('links', () => {
     expect(await names({ kind: 'veth', up: true })).toEqual([])
   })
 
+  it('are listed by their names, those of a kind', async () => {
+    const { conn } = await place()
+    await all(
+      conn,
+      link.add({ name: 'br0', index: 10, kind: 'bridge' }),
+      link.add({ name: 'a', index: 11, kind: 'veth', data: { peer: { name: 'b', index: 12 } } }),
+      link.set('b', { alias: 'ünder some name' }),
+    )
+    expect([...(await conn.run(link.listNames('veth')))].sort((a, b) => a.index - b.index)).toEqual([
+      { index: 11, name: 'a', alias: undefined },
+      { index: 12, name: 'b', alias: 'ünder some name' },
+    ])
+    expect(await conn.run(link.listNames('bridge'))).toMatchObject([{ name: 'br0' }])
+    expect(await conn.run(link.listNames('nothing-of-this-kind'))).toEqual([])
+  })
+
   it('tell everything that ip -d tells', async () => {
     const { space, conn, netns } = await place({ ipv6: true })
     await all(conn, link.add({ name: 'veth0', up: true, kind: 'veth', data: { peer: { name: 'veth1' } } }))
