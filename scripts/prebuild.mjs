@@ -1,5 +1,6 @@
 /**
- * Builds the addon for every platform of the npm package (`npm run prebuilds`; a script named `prebuild` would run before each build), on any of them:
+ * Builds the addon for every platform of the npm package (`npm run prebuilds`; a script named `prebuild` would run before
+ * each build), on any of them, by prebuildify with zig as the compiler:
  *
  *   prebuilds/linux-<x64|arm64>/linkwright.<glibc|musl>.node
  *
@@ -10,7 +11,7 @@
  */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -21,13 +22,14 @@ import { headerPrefix } from './node-headers.mjs'
 import { root } from './root.mjs'
 import { ensureZig } from './zig.mjs'
 
-/** The files, and what clang calls their platforms. */
-const targets = {
-  'linux-x64/linkwright.glibc.node': 'x86_64-linux-gnu.2.28',
-  'linux-x64/linkwright.musl.node': 'x86_64-linux-musl',
-  'linux-arm64/linkwright.glibc.node': 'aarch64-linux-gnu.2.28',
-  'linux-arm64/linkwright.musl.node': 'aarch64-linux-musl',
-}
+/** The files' platforms, and what clang calls them. */
+const targets = new Map([
+  [{ arch: 'x64', libc: 'glibc' }, 'x86_64-linux-gnu.2.28'],
+  [{ arch: 'x64', libc: 'musl' }, 'x86_64-linux-musl'],
+  [{ arch: 'arm64', libc: 'glibc' }, 'aarch64-linux-gnu.2.28'],
+  [{ arch: 'arm64', libc: 'musl' }, 'aarch64-linux-musl'],
+])
+const fileOf = ({ arch, libc }) => `linux-${arch}/linkwright.${libc}.node`
 
 const out = join(root, 'prebuilds')
 const work = join(root, 'build/prebuild')
@@ -56,70 +58,98 @@ const fingerprint = () => {
   return hash.digest('hex')
 }
 
+/** Runs a program; what it prints is shown where it fails. */
 const run = (file, args, env) =>
   new Promise((resolve, reject) => {
-    const child = spawn(file, args, { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] })
+    const child = spawn(file, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+    let said = ''
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (text) => {
+        said += text
+      })
     child.once('error', reject)
     child.once('close', (status, signal) => {
       if (status === 0) resolve()
-      else reject(new Error(`zig ${args[0]} failed (${signal ?? `exit ${status}`})`))
+      else reject(new Error(`${args.join(' ')} failed (${signal ?? `exit ${status}`}):\n${said}`))
     })
   })
 
-/** Everything as one source: the headers, most of the work, are read once. */
-const unity = (sources) => {
-  const path = join(work, 'addon.cc')
-  writeFileSync(path, sources.map((source) => `#include "${source}"\n`).join(''))
-  return path
-}
+/** Some files as one source: the headers, most of the work, are read once. */
+const unity = (path, sources) =>
+  writeFileSync(path, sources.map((source) => `#include "${join(root, source)}"\n`).join(''))
 
-/** Builds one file. Names of this machine's folders are kept out of it. */
-const build = async (zig, name, target, source) => {
-  const { defines, cflags, cflags_cc: cflagsCc, ldflags } = gyp()
-  const folder = join(work, target)
-  mkdirSync(folder, { recursive: true })
-  const caches = join(root, 'build/zig-cache')
-  const env = { ...process.env, ZIG_GLOBAL_CACHE_DIR: caches, ZIG_LOCAL_CACHE_DIR: caches }
-  const cxx = (...args) => run(join(zig, 'zig'), ['c++', '-target', target, ...args], env)
+/** What node-gyp is told to build: as binding.gyp has it, but with two sources and what is needed of libc++. */
+const bindingFor = (zig) => {
+  const { target_name, defines, cflags, cflags_cc: cflagsCc, ldflags, ...others } = gyp()
   const compiled = [
     // Whose warnings are worth reading is the build from binding.gyp; musl's headers make some.
     ...[...cflags, ...cflagsCc].filter((flag) => !/^-(?:isystem|std=|W)/.test(flag)),
-    '-w',
-    ...['-c', '-fPIC', '-ffunction-sections', '-fdata-sections'],
-    `-ffile-prefix-map=${root}=.`,
+    // Names of this machine's folders are kept out.
+    ...['-w', '-ffunction-sections', '-fdata-sections', `-ffile-prefix-map=${root}=.`],
   ]
-  const addon = join(folder, 'addon.o')
-  await cxx(
-    ...compiled,
-    '-std=c++20',
-    ...[...defines, 'NODE_GYP_MODULE_NAME=linkwright', 'BUILDING_NODE_EXTENSION'].map((name) => `-D${name}`),
-    ...['-isystem', join(headerPrefix(), 'include/node'), '-isystem', addonApi()],
-    ...['-I', root, source, '-o', addon],
+  const removed = { 'cflags!': others['cflags!'], 'cflags_cc!': others['cflags_cc!'] }
+  const libcxx = ['libcxx/src', 'libcxxabi/include', 'libcxxabi/src'].map((name) => join(zig, 'lib', name))
+  return {
+    targets: [
+      {
+        target_name,
+        ...removed,
+        sources: ['addon.cc'],
+        dependencies: ['libcxx'],
+        defines,
+        cflags_cc: [...compiled, '-std=c++20', '-isystem', addonApi()],
+        ldflags: [
+          // The whole of libc++ would take a minute to compile.
+          ...['-nostdlib++', '-Wl,--gc-sections'],
+          // Instead of --exclude-libs, which lld has under this driver by no name.
+          ...ldflags.filter((flag) => !flag.includes('exclude-libs')),
+          `-Wl,--version-script=${join(root, 'native/prebuild/exports.map')}`,
+        ],
+      },
+      {
+        target_name: 'libcxx',
+        type: 'static_library',
+        ...removed,
+        sources: ['libcxx.cc'],
+        defines: ['_LIBCPP_BUILDING_LIBRARY', 'LIBCXX_BUILDING_LIBCXXABI'],
+        cflags_cc: [...compiled, '-fPIC', '-std=c++23', ...libcxx.map((folder) => `-I${folder}`)],
+      },
+    ],
+  }
+}
+
+/** Builds one file with prebuildify, in a folder of its own: node-gyp empties `build/` there. */
+const build = async (zig, { arch, libc }, target) => {
+  const folder = join(work, target)
+  mkdirSync(folder, { recursive: true })
+  unity(join(folder, 'addon.cc'), gyp().sources)
+  unity(join(folder, 'libcxx.cc'), ['native/prebuild/libcxx.cc'])
+  writeFileSync(join(folder, 'binding.gyp'), JSON.stringify(bindingFor(zig), null, 2))
+  const caches = join(root, 'build/zig-cache')
+  const compiler = (name) => `${join(zig, 'zig')} ${name} -target ${target}`
+  const env = {
+    ...process.env,
+    ...{ ZIG_GLOBAL_CACHE_DIR: caches, ZIG_LOCAL_CACHE_DIR: caches },
+    ...{ CC: compiler('cc'), CXX: compiler('c++'), AR: `${join(zig, 'zig')} ar` },
+    // The headers beside this Node: nothing is downloaded, and Node-API is the same in all of them.
+    npm_config_nodedir: headerPrefix(),
+  }
+  const prebuildify = createRequire(import.meta.url).resolve('prebuildify/bin.js')
+  await run(
+    process.execPath,
+    [
+      ...[prebuildify, '--name', 'linkwright', '--napi', '--target', process.version],
+      ...['--platform', 'linux', '--arch', arch, '--tag-libc', libc],
+      ...['--cwd', folder, '--out', root, '--cache', join(folder, 'cache')],
+    ],
+    env,
   )
-  const libcxx = join(folder, 'libcxx.o')
-  await cxx(
-    ...compiled,
-    ...['-std=c++23', '-D_LIBCPP_BUILDING_LIBRARY', '-DLIBCXX_BUILDING_LIBCXXABI'],
-    ...['libcxx/src', 'libcxxabi/include', 'libcxxabi/src'].flatMap((name) => ['-I', join(zig, 'lib', name)]),
-    ...[join(root, 'native/prebuild/libcxx.cc'), '-o', libcxx],
-  )
-  const next = join(out, `${name}.${process.pid}`)
-  mkdirSync(dirname(next), { recursive: true })
-  await cxx(
-    // The whole of libc++ would take a minute to compile.
-    ...['-nostdlib++', '-shared', '-Wl,--gc-sections'],
-    // Instead of --exclude-libs, which lld has under this driver by no name.
-    ...ldflags.filter((flag) => !flag.includes('exclude-libs')),
-    `-Wl,--version-script=${join(root, 'native/prebuild/exports.map')}`,
-    ...[addon, libcxx, '-o', next],
-  )
-  renameSync(next, join(out, name))
 }
 
 const buildAll = async () => {
   ensureDependencies()
   const wanted = fingerprint()
-  const names = Object.keys(targets)
+  const names = [...targets.keys()].map(fileOf)
   const isThere = names.every((name) => existsSync(join(out, name)))
   const isFresh = isThere && existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted
   if (isFresh && !process.argv.includes('--force')) return
@@ -127,11 +157,9 @@ const buildAll = async () => {
   const start = performance.now()
   rmSync(out, { recursive: true, force: true })
   mkdirSync(work, { recursive: true })
-  const source = unity(gyp().sources)
-  const waiting = [...names]
+  const waiting = targets.entries()
   const worker = async () => {
-    for (let name = waiting.shift(); name !== undefined; name = waiting.shift())
-      await build(zig, name, targets[name], source)
+    for (const [platform, target] of waiting) await build(zig, platform, target)
   }
   await Promise.all(Array.from({ length: Math.min(availableParallelism(), names.length) }, worker))
   writeFileSync(stamp, wanted)
