@@ -26,6 +26,10 @@ const common = {
     type: 'boolean',
     help: 'no prefix: everything goes below the folder of the plugins, and links are relative',
   },
+  'whole-node': {
+    type: 'boolean',
+    help: 'the processes seen here are all of the node, though not of the machine (a node in a container, as kind has them): old versions that none of them uses go at once',
+  },
   'dry-run': { type: 'boolean', short: 'n', help: 'tell what would be done, and change nothing' },
   json: { type: 'boolean', help: 'print what was done as JSON' },
 } as const
@@ -34,6 +38,7 @@ interface CommonValues {
   readonly 'bin-dir'?: string
   readonly prefix?: string
   readonly copy?: boolean
+  readonly 'whole-node'?: boolean
   readonly 'dry-run'?: boolean
   readonly json?: boolean
 }
@@ -51,6 +56,7 @@ const layoutFrom = (values: CommonValues) => {
     binDir: folderOf(values['bin-dir'], 'bin-dir', '/opt/cni/bin'),
     prefix: folderOf(values.prefix, 'prefix', '/opt/linkwright'),
     copy: values.copy ?? false,
+    wholeNode: values['whole-node'],
   })
 }
 

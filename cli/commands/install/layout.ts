@@ -27,6 +27,8 @@ export interface Layout {
   readonly replaced: string
   /** `<prefix>/bin/linkwright`. */
   readonly command: string
+  /** Who can't be seen from here uses nothing of it. */
+  readonly wholeNode: boolean
 }
 
 export interface LayoutOptions {
@@ -34,6 +36,8 @@ export interface LayoutOptions {
   readonly prefix: string
   /** Everything goes below the folder of the plugins itself: whoever sees that, sees all of it. */
   readonly copy: boolean
+  /** The process namespace is all of the node, whatever else the machine runs. Default false: as far as can be seen. */
+  readonly wholeNode?: boolean | undefined
 }
 
 export const layoutOf = (options: LayoutOptions): Layout => {
@@ -48,6 +52,7 @@ export const layoutOf = (options: LayoutOptions): Layout => {
     manifest: join(lib, 'installed.json'),
     replaced: join(lib, 'replaced'),
     command: join(prefix, 'bin', COMMAND),
+    wholeNode: options.wholeNode ?? false,
   }
 }
 

@@ -131,7 +131,7 @@ class Uninstaller {
     if (look(layout.current)?.kind === 'link') await this.#take(linkStep(layout.current))
     for (const name of versionsIn(layout)) {
       const folder = join(layout.lib, name)
-      const users = usersOf(folder)
+      const users = usersOf(folder, layout)
       if (users === null) await this.#take(removeVersionStep(folder))
       else
         this.#notes.push({

@@ -191,8 +191,8 @@ export const removeVersionStep = (folder: string): Step => ({
 })
 
 /** Who runs a version: `process 12, 13`; null for nobody. */
-export const usersOf = (folder: string): string | null => {
-  if (!seesAllProcesses()) {
+export const usersOf = (folder: string, { wholeNode }: Pick<Layout, 'wholeNode'>): string | null => {
+  if (!wholeNode && !seesAllProcesses()) {
     const age = Date.now() - statSync(folder).mtimeMs
     return age < SURELY_OVER ? 'processes that can not be seen from here' : null
   }
@@ -211,6 +211,6 @@ export const planPruning = (layout: Layout, used: string, before: string | null)
     .sort((a, b) => lastUsed(b) - lastUsed(a))
     .slice(1)
     .map((name) => join(layout.lib, name))
-    .filter((folder) => usersOf(folder) === null)
+    .filter((folder) => usersOf(folder, layout) === null)
     .map(removeVersionStep)
 }

@@ -33,7 +33,9 @@ test.each(cases)('$backend: every exchange of an ADD, $fault', async ({ backend,
   const a = await attached(it, 2)
   const conf = portmapConf(mappings, { backend })
   const before = await own(it.host)
-  for (let number = 1; ; number++) {
+  const tolerated = new Set<number>()
+  /** An ADD whose exchange of that number fails. @returns whether there is one */
+  const strike = async (number: number): Promise<boolean> => {
     const faulty = new FaultyTransport(fault, number)
     faulty.install()
     it.warnings.length = 0
@@ -42,26 +44,32 @@ test.each(cases)('$backend: every exchange of an ADD, $fault', async ({ backend,
       (failure: Error) => failure,
     )
     faulty.uninstall()
+    const where = `${fault} ${number}: ${error?.message}`
     if (!faulty.struck) {
       expect(error).toBeUndefined()
       expect(it.warnings).toEqual([])
       await it.check(conf, a)
       expect(number).toBeGreaterThan(fault === 'refused' ? 2 : 5)
-      return
-    }
-    const where = `${fault} ${number}: ${error?.message}`
-    if (error) {
+    } else if (error) {
       expect(error.message, where).toContain('ENOMEM')
       expect(error.message, where).not.toContain('could not be undone')
       expect(await own(it.host), where).toEqual(before)
     } else {
-      // It can do without looking at flows.
-      expect(it.warnings, where).toEqual([expect.stringMatching(/^UDP flows .*ENOMEM/)])
+      // It can do without looking at flows, and asks once more for the interface that leads to the container.
+      for (const warning of it.warnings) expect(warning, where).toMatch(/^UDP flows .*ENOMEM/)
+      tolerated.add(it.warnings.length)
+    }
+    if (!error) {
       await it.del(conf, a)
       await it.host.must('sh', ['-ec', `echo 0 >${localnet}`])
       expect(await own(it.host), where).toEqual(before)
     }
+    return faulty.struck
   }
+  // The first ones make what all share: later ones have less to do, and come to the end.
+  for (const _ of ['cold', 'warm']) for (let number = 1; await strike(number); number++);
+  // Of refusals only those of rtnetlink.
+  expect([...tolerated].sort()).toEqual(fault === 'refused' ? [0] : [1])
 })
 
 test('a program that fails takes the other family along', async () => {

@@ -104,7 +104,7 @@ describe('a first installation', () => {
     const host = await machine()
     host.putForeign('ptp', 'old')
     const before = host.state()
-    const where = ['--bin-dir', host.binDir, '--copy']
+    const where = ['--bin-dir', host.binDir, '--copy', '--whole-node']
     expect(await host.call('install', ...where, '--from', host.build)).toMatchObject({ status: 0, err: '' })
     expect(existsSync(host.prefix)).toBe(false)
     const elsewhere = join(host.root, 'elsewhere')
@@ -278,7 +278,7 @@ describe('another version', () => {
 test('what this build has made can be installed, also from where it was installed to', async () => {
   const host = await machine()
   const dist = fileURLToPath(new URL('../../../dist/cni', import.meta.url))
-  const where = ['--bin-dir', host.binDir, '--prefix', host.prefix]
+  const { where } = host
   expect(await host.call('install', ...where, '--from', dist)).toMatchObject({ status: 0, err: '' })
   expect(readdirSync(host.binDir)).toEqual(readdirSync(join(dist, 'bin')).sort())
   expect(JSON.parse(version(join(host.binDir, 'bridge')))).toMatchObject({ cniVersion: '1.1.0' })

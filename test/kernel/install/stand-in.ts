@@ -153,7 +153,8 @@ export class Machine {
 
   /** Says where everything is. */
   get where(): string[] {
-    return ['--bin-dir', this.binDir, '--prefix', this.prefix]
+    // Tests may run in a process namespace of their own, which is all that the machine under test is.
+    return ['--bin-dir', this.binDir, '--prefix', this.prefix, '--whole-node']
   }
 
   call(name: 'install' | 'uninstall', ...args: string[]): Promise<Said> {
@@ -172,7 +173,7 @@ export class Machine {
   installBy(options: Partial<InstallOptions>) {
     const { binDir, prefix, build } = this
     return installBy({
-      layout: layoutOf({ binDir, prefix, copy: false }),
+      layout: layoutOf({ binDir, prefix, copy: false, wholeNode: true }),
       from: build,
       systemctl: null,
       // For configurations only, of which these have none; all plugins take their time to load.

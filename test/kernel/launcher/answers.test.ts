@@ -275,11 +275,14 @@ print(size, child.wait())`
     chmodSync(it.folder, 0o777)
     const script = `
 import os, socket, sys
+folder, name = os.path.split(sys.argv[1])
+# Folders above it may be for root alone.
+os.chdir(folder)
 os.setuid(65534)
 server = socket.socket(socket.AF_UNIX)
-server.bind(sys.argv[1] + '.new')
+server.bind(name + '.new')
 server.listen()
-os.rename(sys.argv[1] + '.new', sys.argv[1])
+os.rename(name + '.new', name)
 peer, _ = server.accept()
 print(len(peer.recv(16)))`
     const served = run('python3', ['-c', script, it.socket])
