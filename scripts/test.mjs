@@ -7,6 +7,8 @@
  *   npm test -- unit kernel     these groups: types lint unit kernel conformance served e2e stock-kernel
  */
 import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ensureDependencies } from './dependencies.mjs'
 import { root } from './root.mjs'
@@ -46,7 +48,17 @@ const build = () => {
   return status === 0
 }
 
-const main = async () => {
+/** The npm package, installed into an empty project in `folder`. */
+const packageFor = (folder) => {
+  heading('npm package')
+  const { status } = spawnSync(process.execPath, [join(root, 'scripts/testing/package.mjs'), folder], {
+    stdio: 'inherit',
+  })
+  process.env.LINKWRIGHT_TEST_PACKAGE = folder
+  return status === 0
+}
+
+const main = async (packed) => {
   const names = chosen()
   const start = performance.now()
   const before = machineState()
@@ -59,8 +71,11 @@ const main = async () => {
   const running = names.filter((name) => !leftOut.has(name))
   // After the build, which may begin with an empty folder of its own.
   const compared = await ensureGoPlugins(running)
-  // The tests of the single executable have no network.
-  if (running.includes('e2e')) nodePackage(process.arch)
+  // These tests have no network.
+  if (running.includes('e2e')) {
+    nodePackage(process.arch)
+    if (!packageFor(packed)) problems.push('the npm package could not be made')
+  }
   for (const name of running) {
     heading(name)
     const began = performance.now()
@@ -90,10 +105,13 @@ const main = async () => {
   process.exitCode = failures === 0 ? 0 : 1
 }
 
+const packed = mkdtempSync(join(tmpdir(), 'linkwright-packed-'))
 try {
-  await main()
+  await main(packed)
 } catch (error) {
   console.error(error)
   console.log('0 passed, 1 failed')
   process.exitCode = 1
+} finally {
+  rmSync(packed, { recursive: true, force: true })
 }

@@ -1,5 +1,5 @@
 /** The npm package, as somebody gets it who installs it into an empty project. */
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -7,45 +7,36 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { must, plainEnv, run } from '../support/program.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const folder = mkdtempSync(join(tmpdir(), 'linkwright-package-'))
+/** Made by whoever runs the tests where these have no network; see scripts/testing/package.mjs. */
+const made = process.env.LINKWRIGHT_TEST_PACKAGE
+const folder = made ?? mkdtempSync(join(tmpdir(), 'linkwright-package-'))
 const project = join(folder, 'project')
 const installed = join(project, 'node_modules/linkwright')
 const tool = (name: string): string => join(root, 'node_modules/.bin', name)
 const entries = ['linkwright', ...['netlink', 'cni', 'ipam', 'plugins'].map((name) => `linkwright/${name}`)]
 
+const environment = Object.fromEntries(
+  Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+)
 let tarball: string
 let files: string[]
-
-/** npm is told by its environment where packages come from. */
-const npmEnv = Object.fromEntries(
-  Object.entries(process.env).filter(
-    (entry): entry is [string, string] =>
-      entry[1] !== undefined && (!/^npm_/.test(entry[0]) || entry[0].startsWith('npm_config_')),
-  ),
-)
 
 /** Runs a script of the project. */
 const script = (text: string) => run(process.execPath, ['--input-type=module', '-e', text], { cwd: project })
 
 beforeAll(async () => {
-  const packed = await must('npm', ['pack', '--json', '--pack-destination', folder], {
-    cwd: root,
-    env: npmEnv,
-  })
-  const [made] = JSON.parse(packed.slice(packed.indexOf('['))) as [
-    { filename: string; files: { path: string }[] },
-  ]
-  tarball = join(folder, made.filename)
-  files = made.files.map(({ path }) => path)
-  await must('mkdir', ['-p', project])
-  writeFileSync(join(project, 'package.json'), '{"name":"empty","private":true,"type":"module"}')
-  await must(
-    'npm',
-    ['install', '--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund', '--omit=dev', tarball],
-    { cwd: project, env: npmEnv },
-  )
+  if (made === undefined)
+    await must(process.execPath, [join(root, 'scripts/testing/package.mjs'), folder], { env: environment })
+  const packed = JSON.parse(readFileSync(join(folder, 'pack.json'), 'utf8')) as {
+    filename: string
+    files: { path: string }[]
+  }
+  tarball = join(folder, packed.filename)
+  files = packed.files.map(({ path }) => path)
 }, 600_000)
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+afterAll(() => {
+  if (made === undefined) rmSync(folder, { recursive: true, force: true })
+})
 
 describe('the tarball', () => {
   test('holds the programs, the library, documents, and nothing else', () => {
