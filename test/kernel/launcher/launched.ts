@@ -39,7 +39,7 @@ to=$folder/record.$CNI_COMMAND
 for argument in "$@"; do printf '%s\\n' "$argument"; done >"$to.arguments"
 open=$(find /proc/$$/fd -mindepth 1 -printf '%f %l\\n')
 echo "$open" >"$to.descriptors"
-grep -E '^Sig(Blk|Ign)' /proc/$$/status >"$to.signals"
+grep -E '^Sig(Blk|Ign)' /proc/self/status >"$to.signals"
 cat /proc/$$/environ >"$to.environment"
 cat >"$to.stdin"
 echo "standalone $CNI_COMMAND"
