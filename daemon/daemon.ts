@@ -1,6 +1,7 @@
 /** The daemon: every plugin behind one socket, the DHCP leases of the node, and an orderly end. */
 import { CniError, codes } from '../cni/error.ts'
 import type { Logger, Plugins } from '../cni/plugin.ts'
+import { within } from '../cni/within.ts'
 import { DEFAULT_SOCKET as DHCP_SOCKET } from '../ipam/dhcp/conf.ts'
 import { type Daemon as DhcpDaemon, startDaemon as startDhcp } from '../ipam/dhcp/daemon.ts'
 import { createDhcp } from '../ipam/dhcp/plugin.ts'
@@ -66,16 +67,6 @@ export interface Daemon {
    * call with less patience shortens the wait.
    */
   close(grace?: number): Promise<void>
-}
-
-/** Resolves with `work`, or when time is over. */
-const within = async (milliseconds: number, work: Promise<unknown>): Promise<void> => {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, milliseconds)
-  })
-  await Promise.race([work, late])
-  clearTimeout(timer)
 }
 
 /** The connections that are open. */

@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net'
 import { CniError, codes } from '../../../cni/error.ts'
 import type { Logger } from '../../../cni/plugin.ts'
+import { within } from '../../../cni/within.ts'
 import type { LeaseKeeper } from '../lease-keeper.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
 import { BUSY, statusLine } from './greeting.ts'
@@ -37,16 +38,6 @@ export interface KeeperServer {
 const MODE = 0o660
 /** Milliseconds for calls to end that have been told to. */
 const ABORTED = 500
-
-/** Resolves with `work`, or after a time. */
-const within = async (milliseconds: number, work: Promise<unknown>): Promise<void> => {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, milliseconds)
-  })
-  await Promise.race([work, late])
-  clearTimeout(timer)
-}
 
 class Connections {
   readonly #all = new Set<Connection>()
