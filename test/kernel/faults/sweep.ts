@@ -30,12 +30,12 @@ export const refusable = [
 /**
  * Calls that an ADD can do without: what helps to be fast, and what it only tidies up. Where the way back from a
  * namespace is barred, a thread goes there instead; where it is barred for a moment, it is tried again. An event (of a
- * group) may come when nobody waits for it any more.
+ * group) may come when nobody waits for it any more, or turn out to be none.
  */
 const dispensable = ({ name, text }: Call): boolean =>
   name === 'setns' ||
   (name === 'openat' && text.includes('/proc/thread-self/ns/net')) ||
-  (name === 'recvmsg' && /nl_groups=0x0*[1-9a-f]/.test(text)) ||
+  (name === 'recvmsg' && /nl_groups=0x0*[1-9a-f]|MSG_DONTWAIT.* EAGAIN/.test(text)) ||
   /networks\/\.linkwright\//.test(text) ||
   (name === 'openat' && /last_reserved_ip\.\d", O_RDONLY/.test(text)) ||
   (name === 'unlink' && /\.linkwright-new/.test(text))
