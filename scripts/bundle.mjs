@@ -45,10 +45,11 @@ const loadedAnyway = ['fs', 'path', 'url']
 /**
  * Modules of Node are loaded when something is taken from them: crypto and what it needs cost 4 ms, and most calls need
  * none. What was an import() is lazy by itself, and esbuild copies the module's names, which a stand-in does not have.
+ * @param loaded modules that are there in any case
  */
-const lazyRequires = (code) =>
+export const lazyRequires = (code, loaded = loadedAnyway) =>
   code.replace(/(?<!__toESM\()\brequire\("(node:[a-z_/]+)"\)/g, (whole, id) =>
-    loadedAnyway.includes(id.slice('node:'.length)) ? whole : `__lazy("${id}")`,
+    loaded.includes(id.slice('node:'.length)) ? whole : `__lazy("${id}")`,
   )
 
 /** What the bundled script stands in: a function that scripts/launcher.cjs calls. */
@@ -76,6 +77,26 @@ const compile = (script, cache, trials) =>
     return stdout
   })
 
+/** For esbuild: a CommonJS script for Node that is not loaded by Node's own loader. */
+export const scriptOptions = {
+  absWorkingDir: root,
+  write: false,
+  bundle: true,
+  platform: 'node',
+  format: 'cjs',
+  // Outside of that loader there is no import().
+  supported: { 'dynamic-import': false },
+  minifySyntax: true,
+  minifyWhitespace: true,
+  legalComments: 'none',
+  define: {
+    'import.meta.url': '__meta.url',
+    __LINKWRIGHT_ADDON__: '"./linkwright.node"',
+    __LINKWRIGHT_VERSION__: JSON.stringify(version),
+  },
+  logLevel: 'warning',
+}
+
 /**
  * One program in `folder`: `executable`, which starts `name`.script.js with its compiled code in `name`.script.cache.
  * @param trials calls a function with each run that is worth being compiled for
@@ -83,25 +104,10 @@ const compile = (script, cache, trials) =>
 const bundle = async (entry, folder, name, executable, trials) => {
   const { build } = await import('esbuild')
   const { outputFiles } = await build({
-    absWorkingDir: root,
+    ...scriptOptions,
     entryPoints: [entry],
     outfile: join(folder, executable),
-    write: false,
-    bundle: true,
-    platform: 'node',
     target: 'node20.19',
-    format: 'cjs',
-    // A script outside of Node's own loader has no import().
-    supported: { 'dynamic-import': false },
-    minifySyntax: true,
-    minifyWhitespace: true,
-    legalComments: 'none',
-    define: {
-      'import.meta.url': '__meta.url',
-      __LINKWRIGHT_ADDON__: '"./linkwright.node"',
-      __LINKWRIGHT_VERSION__: JSON.stringify(version),
-    },
-    logLevel: 'warning',
   })
   copyAddon(folder)
   const script = join(folder, `${name}.script.js`)
