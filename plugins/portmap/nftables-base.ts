@@ -79,29 +79,11 @@ export interface Needs {
   readonly prefixes: readonly number[]
 }
 
-/** The bytes of our rules as the kernel last listed them: equal ones need not be read again. */
-const known = new Map<string, Uint8Array>()
-
-const is = (
-  rule: Rule | undefined,
-  { family }: HostTable,
-  name: string,
-  parts: () => readonly Part[],
-): boolean => {
-  if (!rule) return false
-  const key = `${family} ${name}`
-  const bytes = known.get(key)
-  if (bytes && Buffer.compare(bytes, rule.raw) === 0) return true
-  if (!sameRule(rule, parts())) return false
-  known.set(key, rule.raw.slice())
-  return true
-}
+const is = (rule: Rule | undefined, parts: readonly Part[]): boolean =>
+  rule !== undefined && sameRule(rule, parts)
 
 const holdsLookups = (rules: readonly Rule[], host: HostTable, group: string): boolean =>
-  rules.length === mapKinds.length &&
-  mapKinds.every((kind, i) =>
-    is(rules[i], host, mapFor(host, kind, group).set, () => lookupRule(host, kind, group)),
-  )
+  rules.length === mapKinds.length && mapKinds.every((kind, i) => is(rules[i], lookupRule(host, kind, group)))
 
 /** The name of a chain as it stands in the rules that lead to it; decoding these would take longer than all the rest. */
 const names = ({ raw }: Rule, text: string): boolean =>
@@ -120,7 +102,7 @@ const baseNames = Object.keys(baseChains) as BaseName[]
 const brokenBases = (host: HostTable, listed: Listed): readonly BaseName[] =>
   baseNames.filter((chain) => {
     const rules = listed.get(chain)
-    return rules?.length !== 1 || !is(rules[0], host, chain, () => baseRule(host, chain))
+    return rules?.length !== 1 || !is(rules[0], baseRule(host, chain))
   })
 
 const lookupRules = (host: HostTable, chain: string, group: string): Operation[] =>
@@ -147,9 +129,7 @@ const completeBase = (host: HostTable, listed: Listed): Operation[] => {
 }
 
 const hasSnat = (host: HostTable, listed: Listed, prefix: number): boolean =>
-  (listed.get(chains.snat) ?? []).some((rule) =>
-    is(rule, host, snatSet(host, prefix).set, () => snatRule(host, prefix)),
-  )
+  (listed.get(chains.snat) ?? []).some((rule) => is(rule, snatRule(host, prefix)))
 
 const completeSnat = (host: HostTable, listed: Listed, prefix: number): Operation[] =>
   hasSnat(host, listed, prefix)
