@@ -84,8 +84,8 @@ const freeze = <T>(value: T): T => {
 }
 
 /**
- * @internal A configuration along the plugin's schema. A network's is the same for each of its containers, and validating it
- * takes longer than to see that.
+ * @internal A configuration along the plugin's schema. A network's is the same for each of its containers, and
+ * validating it takes longer than to see that.
  * @throws CniError code 7
  */
 export const readConf = (plugin: AnyPlugin, rawConf: JsonObject): unknown => {
