@@ -17,7 +17,7 @@ export const daemonRows = async (setting: Setting): Promise<Findings> => {
   using host = openHost({ plugins, sync: true })
   const rows: Row[] = []
   try {
-    rows.push(...(await oneByOne(setting, launcher, host.connections!.rtnetlink, env)))
+    rows.push(...(await oneByOne({ setting, launcher, host }, env)))
     setting.progress('daemon, many at once')
     rows.push(...(await crowd(setting, launcher, env)))
     setting.progress('daemon, GC')
