@@ -1,12 +1,12 @@
 import { writeSync } from 'node:fs'
+import { logLine } from '../cni/log-line.ts'
 import type { Logger } from '../cni/plugin.ts'
 
 /** Warnings and errors as lines on standard error, headed by `name`. */
 export const stderrLogger = (name: string): Logger => {
-  const line = (message: string, fields: Readonly<Record<string, unknown>> = {}): void => {
-    const rest = Object.entries(fields).map(([key, value]) => ` ${key}=${JSON.stringify(value)}`)
+  const line = (message: string, fields?: Readonly<Record<string, unknown>>): void => {
     try {
-      writeSync(2, `${name}: ${message}${rest.join('')}\n`)
+      writeSync(2, logLine(name, message, fields))
     } catch {
       // Nobody listens; that is no reason to fail.
     }

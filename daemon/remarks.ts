@@ -1,3 +1,4 @@
+import { logLine } from '../cni/log-line.ts'
 import type { Logger } from '../cni/plugin.ts'
 
 /** Bytes of remarks that a launcher prints at most. */
@@ -13,8 +14,7 @@ export class Remarks {
       (level: 'warn' | 'error') =>
       (message: string, fields: Readonly<Record<string, unknown>> = {}): void => {
         log[level](message, { ...fields, plugin: type })
-        const rest = Object.entries(fields).map(([key, value]) => ` ${key}=${JSON.stringify(value)}`)
-        if (this.#text.length < MAX) this.#text += `${type}: ${message}${rest.join('')}\n`.slice(0, MAX)
+        if (this.#text.length < MAX) this.#text += logLine(type, message, fields).slice(0, MAX)
       }
     this.logger = {
       debug: (message, fields) => log.debug(message, fields),

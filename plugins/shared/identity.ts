@@ -63,10 +63,17 @@ export const ownerAlias = (network: string, { containerId, ifName }: AttachmentI
   return Buffer.byteLength(alias) > MAX_ALIAS ? undefined : alias
 }
 
+/** What an alias of ours says; undefined for another one. */
+export const readAlias = (
+  alias: string | undefined,
+): ({ readonly network: string } & AttachmentId) | undefined => {
+  if (!alias?.startsWith(aliasPrefix)) return undefined
+  const [network, containerId, ifName, ...more] = alias.slice(aliasPrefix.length).split('/')
+  return network && containerId && ifName && more.length === 0 ? { network, containerId, ifName } : undefined
+}
+
 /** Whose a link with this alias is; undefined where it is not ours or of another network. */
 export const ownerOfAlias = (network: string, alias: string | undefined): AttachmentId | undefined => {
-  const prefix = `${aliasPrefix}${network}/`
-  if (!alias?.startsWith(prefix)) return undefined
-  const [containerId, ifName, ...more] = alias.slice(prefix.length).split('/')
-  return containerId && ifName && more.length === 0 ? { containerId, ifName } : undefined
+  const own = readAlias(alias)
+  return own?.network === network ? { containerId: own.containerId, ifName: own.ifName } : undefined
 }

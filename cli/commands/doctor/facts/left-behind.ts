@@ -17,7 +17,7 @@ import {
   type Rule,
   rawComment,
 } from '../../../../netlink/nftables/index.ts'
-import { aliasPrefix } from '../../../../plugins/shared/identity.ts'
+import { aliasPrefix, readAlias } from '../../../../plugins/shared/identity.ts'
 
 /** A link of the host with an alias of ours. */
 export interface LinkFacts {
@@ -52,16 +52,11 @@ export type RuleOwner =
   /** `<container>-<interface>`, of MAC spoof checks. */
   | { readonly by: 'chain'; readonly id: string }
 
-const ownerOfAlias = (alias: string): LinkFacts['owner'] => {
-  const [network, containerId, ifName, ...more] = alias.slice(aliasPrefix.length).split('/')
-  return network && containerId && ifName && more.length === 0 ? { network, containerId, ifName } : null
-}
-
 /** The host's links that carry an alias of ours. @throws NetlinkError; SocketError */
 export const lookAtLinks = async (): Promise<readonly LinkFacts[]> => {
   using connection = Netns.current().connect()
   return (await connection.run(link.list())).flatMap(({ name, kind, alias }) =>
-    alias?.startsWith(aliasPrefix) ? [{ name, kind, owner: ownerOfAlias(alias) }] : [],
+    alias?.startsWith(aliasPrefix) ? [{ name, kind, owner: readAlias(alias) ?? null }] : [],
   )
 }
 
