@@ -13,6 +13,7 @@ import type { Exchange } from './connection.ts'
 import type { Hosts } from './hosts.ts'
 import type { Metrics } from './metrics.ts'
 import { type OperationLog, traceOf } from './operation-log.ts'
+import { Phases } from './phases.ts'
 import type { Answer, ExecuteRequest } from './protocol.ts'
 import { Remarks } from './remarks.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -62,31 +63,6 @@ const unknown = (type: string, plugins: Plugins): Printed => {
     details: `there are ${[...plugins.keys()].join(', ')}`,
   })
   return { status: 1, stdout: printJson(errorJson(error, currentVersion)), stderr: '' }
-}
-
-/** How long the parts of an operation took, in milliseconds. */
-class Phases {
-  readonly #arrived = performance.now()
-  #begun: number | undefined
-  #done: number | undefined
-
-  begin(): void {
-    this.#begun = performance.now()
-  }
-  done(): void {
-    this.#done ??= performance.now()
-  }
-  end(): { queued: number; work: number; delivered: number; seconds: number } {
-    const now = performance.now()
-    const begun = this.#begun ?? now
-    const done = this.#done ?? now
-    return {
-      queued: begun - this.#arrived,
-      work: done - begun,
-      delivered: now - done,
-      seconds: (now - this.#arrived) / 1000,
-    }
-  }
 }
 
 export class Executor {
@@ -148,6 +124,7 @@ export class Executor {
       signal,
       turn: (work, name) => {
         network = name
+        phases.wait()
         return scheduler.run(
           container,
           verb as Verb,
@@ -190,7 +167,8 @@ export class Executor {
     phases: Phases,
   ): void {
     const { metrics, operations } = this.#options
-    const { seconds, ...times } = phases.end()
+    const times = phases.end()
+    const seconds = (times.queued + times.work + times.delivered) / 1000
     const known = verbs.includes(verb) ? verb : 'other'
     metrics.operation({ plugin: type, verb: known, code, seconds })
     const trace = traceOf(environment)
