@@ -2,6 +2,7 @@
 
 import { isIP } from 'node:net'
 import { isAbsolute } from 'node:path'
+import { MAX_SOCKET_PATH } from '../ipam/connect.ts'
 
 /** A unix socket, or an address and port of TCP. */
 export type MetricsAddress =
@@ -11,9 +12,6 @@ export type MetricsAddress =
       /** 0: any that is free. */
       readonly port: number
     }
-
-/** Bytes of a path in `struct sockaddr_un` (unix(7)), without its NUL. */
-const MAX_PATH = 107
 
 /**
  * `unix:/run/linkwright/metrics.sock`, `127.0.0.1:9123` or `[::1]:9123`. No names of hosts: what listens must not depend
@@ -25,7 +23,8 @@ export const parseMetricsAddress = (text: string): MetricsAddress | string => {
     const path = text.slice('unix:'.length)
     if (!isAbsolute(path) || path.includes('\0')) return `${JSON.stringify(path)} is no absolute path`
     if (path.endsWith('/')) return `${path} is a directory`
-    if (Buffer.byteLength(path) > MAX_PATH) return `a socket's path has at most ${MAX_PATH} bytes`
+    if (Buffer.byteLength(path) > MAX_SOCKET_PATH)
+      return `a socket's path has at most ${MAX_SOCKET_PATH} bytes`
     return { path }
   }
   const [, six, four, digits] = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(text) ?? []

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { type BigIntStats, chmodSync, lstatSync, renameSync, unlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { CniError, codes } from '../cni/error.ts'
-import { connectTo, fits, MAX_PATH } from './dhcp/rpc/connect.ts'
+import { connectTo, isSocketPath, MAX_SOCKET_PATH } from './connect.ts'
 import { hasCode, ioError, makeDirectory } from './files.ts'
 import { LockTable } from './host-local/lock.ts'
 
@@ -76,8 +76,8 @@ export const takeSocketPath = async (
 ): Promise<SocketPath> => {
   const directory = dirname(path)
   const temporary = join(directory, `.${randomUUID().slice(0, 8)}`)
-  if (!fits(path) || !fits(temporary))
-    throw new CniError({ code: codes.io, msg: `a socket's path has 1 to ${MAX_PATH} bytes: ${path}` })
+  if (!isSocketPath(path) || !isSocketPath(temporary))
+    throw new CniError({ code: codes.io, msg: `a socket's path has 1 to ${MAX_SOCKET_PATH} bytes: ${path}` })
   try {
     makeDirectory(directory, 0o700)
   } catch (error) {

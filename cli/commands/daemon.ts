@@ -1,10 +1,9 @@
 import { isAbsolute } from 'node:path'
 import { CniError } from '../../cni/error.ts'
+import { MAX_SOCKET_PATH } from '../../ipam/connect.ts'
 import { defineCommand, UsageError } from '../command.ts'
 
 const DEFAULT_SOCKET = '/run/linkwright/linkwright.sock'
-/** Bytes of a path in `struct sockaddr_un` (unix(7)), without its NUL. */
-const MAX_PATH = 107
 const MAX_CONCURRENCY = 1024
 const MAX_QUEUE = 100_000
 
@@ -15,8 +14,8 @@ const absolute = (what: string, path: string): string => {
 }
 
 const socketPath = (what: string, path: string): string => {
-  if (Buffer.byteLength(absolute(what, path)) > MAX_PATH)
-    throw new UsageError(`${what}: a socket's path has at most ${MAX_PATH} bytes`)
+  if (Buffer.byteLength(absolute(what, path)) > MAX_SOCKET_PATH)
+    throw new UsageError(`${what}: a socket's path has at most ${MAX_SOCKET_PATH} bytes`)
   return path
 }
 

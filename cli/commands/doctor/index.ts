@@ -1,20 +1,19 @@
 /** `linkwright doctor`: what would keep an attachment from being made, and what others have left. */
 import { isatty } from 'node:tty'
 import { defaultCacheDir } from '../../../cni/cache.ts'
+import { isSocketPath, MAX_SOCKET_PATH } from '../../../ipam/connect.ts'
 import { defineCommand, type Output, UsageError } from '../../command.ts'
 import { examine } from './examine.ts'
 import { printFindings, printReport, summaryOf } from './report.ts'
 
 const DEFAULT_SOCKET = '/run/linkwright/linkwright.sock'
-/** `struct sockaddr_un`, less the NUL; unix(7). */
-const MAX_SOCKET = 107
 
 /** As the launcher reads it: what is no path of a socket is as if there were none. */
 const socketOf = (given: string | undefined): string => {
-  const isPath = (path: string): boolean => path.startsWith('/') && Buffer.byteLength(path) <= MAX_SOCKET
+  const isPath = (path: string): boolean => path.startsWith('/') && isSocketPath(path)
   if (given !== undefined) {
     if (!isPath(given))
-      throw new UsageError(`--socket ${given}: expected an absolute path of at most ${MAX_SOCKET} bytes`)
+      throw new UsageError(`--socket ${given}: expected an absolute path of at most ${MAX_SOCKET_PATH} bytes`)
     return given
   }
   const { LINKWRIGHT_SOCKET: variable = '' } = process.env

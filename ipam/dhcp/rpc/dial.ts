@@ -2,8 +2,8 @@
 import type { Socket } from 'node:net'
 import { getSystemErrorMap } from 'node:util'
 import { CniError, codes } from '../../../cni/error.ts'
+import { connectTo, isSocketPath } from '../../connect.ts'
 import { stopped } from '../../host-local/lock.ts'
-import { connectTo, fits } from './connect.ts'
 import { KeeperUnreachable } from './errors.ts'
 import { BUSY, connectLine, type Greeting, go, own, statusOf } from './greeting.ts'
 import { ConnectionLost, Incoming, ProtocolError } from './incoming.ts'
@@ -93,7 +93,7 @@ const tryBoth = async (path: string, abort: AbortSignal): Promise<Peer> => {
  * @throws CniError code 11 where the keeper has too many connections; what the signal was aborted with
  */
 export const dial = async (path: string, { timeout, signal }: DialOptions): Promise<Peer> => {
-  if (!fits(path)) throw new KeeperUnreachable(path, 'ENAMETOOLONG', 'that is no path of a socket')
+  if (!isSocketPath(path)) throw new KeeperUnreachable(path, 'ENAMETOOLONG', 'that is no path of a socket')
   if (signal?.aborted) throw stopped(signal)
   const controller = new AbortController()
   const stop = () => controller.abort()

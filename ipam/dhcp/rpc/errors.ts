@@ -1,5 +1,6 @@
 /** What goes wrong between a plugin and the keeper of its leases. */
 import { CniError, codes } from '../../../cni/error.ts'
+import { MAX_SOCKET_PATH } from '../../connect.ts'
 
 /**
  * Why no keeper answered: the name of what connect(2) said (`ENOENT`, `ECONNREFUSED`, `EACCES`, …), `ENAMETOOLONG` for
@@ -15,7 +16,7 @@ const hints: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'somebody listens there, but does not answer',
   ECONNRESET: 'whoever listens there is ending, or does not keep leases',
   EPROTO: 'what listens there does not keep leases',
-  ENAMETOOLONG: "a socket's path has 1 to 107 bytes",
+  ENAMETOOLONG: `a socket's path has 1 to ${MAX_SOCKET_PATH} bytes`,
 }
 
 /** Nobody who keeps leases can be reached: nothing was asked, and nothing has happened. Code 50. */

@@ -1,6 +1,7 @@
 /** Who keeps DHCP leases, and which. */
 import { statSync } from 'node:fs'
 import { isObject, lookup } from '../../../../cni/fold.ts'
+import { isSocketPath } from '../../../../ipam/connect.ts'
 import { DEFAULT_SOCKET } from '../../../../ipam/dhcp/conf.ts'
 import type { KeeperStatus, KeptLease } from '../../../../ipam/dhcp/lease-keeper.ts'
 import { KeeperCannotTell, RemoteKeeper } from '../../../../ipam/dhcp/rpc/remote.ts'
@@ -21,8 +22,6 @@ export interface KeeperFacts {
     readonly leases: readonly (KeptLease & { readonly namespace: 'there' | 'gone' })[] | null
   }> | null
 }
-
-const MAX_SOCKET = 107
 
 /** The sockets that networks name, and the usual one. */
 const socketsOf = (
@@ -68,7 +67,7 @@ export const lookAtKeepers = async (
 ): Promise<readonly KeeperFacts[]> => {
   const keepers: KeeperFacts[] = []
   for (const [socket, users] of socketsOf(networks)) {
-    const isThere = Buffer.byteLength(socket) <= MAX_SOCKET && statSync(socket, { throwIfNoEntry: false })
+    const isThere = isSocketPath(socket) && statSync(socket, { throwIfNoEntry: false })
     keepers.push({
       socket,
       ...users,

@@ -1,10 +1,12 @@
+/** Connecting to unix sockets. */
 import type { Socket } from 'node:net'
 
 /** Bytes of a path in `struct sockaddr_un` (unix(7)), without its NUL. libuv would cut off the rest. */
-export const MAX_PATH = 107
+export const MAX_SOCKET_PATH = 107
 
 /** Whether a path can be that of a socket. */
-export const fits = (path: string): boolean => path !== '' && Buffer.byteLength(path) <= MAX_PATH
+export const isSocketPath = (path: string): boolean =>
+  path !== '' && Buffer.byteLength(path) <= MAX_SOCKET_PATH
 
 /**
  * Connects to a unix socket, at once or not at all.
