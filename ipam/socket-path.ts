@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { CniError, codes } from '../cni/error.ts'
 import { connectTo, isSocketPath, MAX_SOCKET_PATH } from './connect.ts'
 import { hasCode, ioError, makeDirectory } from './files.ts'
-import { LockTable } from './host-local/lock.ts'
+import { LockTable } from './lock.ts'
 
 /** Milliseconds that another one may take to start or to stop. */
 const LOCK_TIMEOUT = 5000

@@ -26,6 +26,26 @@ describe('imports', () => {
     expect(upward).toEqual([])
   })
 
+  test('of plugins keep out of one another: what several need lies above their folders, or in shared/', () => {
+    const homeOf = (path: string): string | undefined => {
+      const [layer, folder, ...rest] = path.split('/')
+      return ['ipam', 'plugins'].includes(layer!) && rest.length > 0 && folder !== 'shared'
+        ? folder
+        : undefined
+    }
+    const reaching = sources
+      .filter((path) => ['ipam', 'plugins'].includes(layerOf(path)) && !/^\w+\/index\.ts$/.test(path))
+      .flatMap((path) =>
+        importsOf(path)
+          .filter(({ specifier }) => specifier.startsWith('.'))
+          .map(({ specifier }) => target(path, specifier))
+          .filter((imported) => layerOf(imported) === layerOf(path))
+          .filter((imported) => ![undefined, homeOf(path)].includes(homeOf(imported)))
+          .map((imported) => `${path} imports ${imported}`),
+      )
+    expect(reaching).toEqual([])
+  })
+
   test('name files that exist, with their extension', () => {
     const all = new Set(sources)
     const dangling = sources.flatMap((path) =>

@@ -3,10 +3,10 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { CniError } from '../../../cni/error.ts'
 import type { JsonObject } from '../../../cni/types.ts'
-import { LockTable } from '../../../ipam/host-local/lock.ts'
 import { createHostLocal } from '../../../ipam/host-local/plugin.ts'
 import { Store } from '../../../ipam/host-local/store.ts'
 import { hostLocal } from '../../../ipam/index.ts'
+import { LockTable } from '../../../ipam/lock.ts'
 import { binding } from '../../../native/binding.ts'
 import {
   add,

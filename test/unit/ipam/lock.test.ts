@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { CniError } from '../../../cni/error.ts'
-import { type Flock, LockTable } from '../../../ipam/host-local/lock.ts'
+import { type Flock, LockTable } from '../../../ipam/lock.ts'
 import { binding, type Descriptor } from '../../../native/binding.ts'
 import { failure, scratch } from './harness.ts'
 

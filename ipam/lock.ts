@@ -1,11 +1,12 @@
 /**
- * The lock of a network's directory: flock(2) on its file `lock`, as the Go plugin takes it. Callers in this process
- * stand in a queue and only its head asks the kernel, so that however many wait, one thread does.
+ * Locks of files and directories by flock(2), such as the one of a network's reservations, which the Go plugin takes as
+ * well. Callers in this process stand in a queue and only its head asks the kernel, so that however many wait, one
+ * thread does.
  */
 import { constants, fstatSync } from 'node:fs'
-import { CniError, codes } from '../../cni/error.ts'
-import { type Binding, binding, type Descriptor } from '../../native/binding.ts'
-import { hasCode, ioError } from '../files.ts'
+import { CniError, codes } from '../cni/error.ts'
+import { type Binding, binding, type Descriptor } from '../native/binding.ts'
+import { hasCode, ioError } from './files.ts'
 
 const LOCK_EX = 2
 
