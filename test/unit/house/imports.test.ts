@@ -1,7 +1,7 @@
 import { isBuiltin } from 'node:module'
 import { dirname, join, normalize } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { importsOf, layers, linesWith, read, sources } from './sources.ts'
+import { files, importsOf, layers, linesWith, read, sources } from './sources.ts'
 
 const layerOf = (path: string): string => path.split('/')[0]!
 const rank = (path: string): number => layers.indexOf(layerOf(path))
@@ -24,6 +24,43 @@ describe('imports', () => {
           .map((imported) => `${path} imports ${imported}`),
       )
     expect(upward).toEqual([])
+  })
+
+  test('index.ts is the library: neither the daemon nor the command line', () => {
+    const imported = importsOf('index.ts').map(({ specifier }) => rank(target('index.ts', specifier)))
+    expect(imported.length).toBeGreaterThan(0)
+    expect(imported.filter((at) => at < 0 || at >= layers.indexOf('daemon'))).toEqual([])
+  })
+
+  test('of the daemon are made by the command line alone', () => {
+    const users = sources.filter((path) =>
+      importsOf(path).some(
+        ({ specifier }) => /^\.\.?\//.test(specifier) && layerOf(target(path, specifier)) === 'daemon',
+      ),
+    )
+    expect([...new Set(users.map(layerOf))].sort()).toEqual(['cli', 'daemon'])
+  })
+
+  // What is sold does not import what makes, measures or tests it: that is the test of the layers.
+  test.each([
+    ['scripts', ['scripts']],
+    ['bench', ['bench', ...layers]],
+  ])('of %s stay out of the tests', (folder, allowed) => {
+    const own = files.filter((path) => layerOf(path) === folder && /\.(ts|mjs|cjs)$/.test(path))
+    const edges = own.flatMap((path) =>
+      importsOf(path)
+        .filter(({ specifier }) => specifier.startsWith('.'))
+        .map(({ specifier }) => [path, target(path, specifier)] as const),
+    )
+    expect(edges.length).toBeGreaterThan(20)
+    const strangers = edges.filter(([, imported]) => !allowed.includes(layerOf(imported)))
+    expect(strangers.map((edge) => edge.join(' imports '))).toEqual([])
+  })
+
+  test('are looked at wherever there is code', () => {
+    const folders = files.filter((path) => /^\w+\/.*\.([cm]?[jt]s)$/.test(path)).map(layerOf)
+    const known = [...layers, 'bench', 'scripts', 'test', 'examples']
+    expect([...new Set(folders)].filter((folder) => !known.includes(folder))).toEqual([])
   })
 
   test('of plugins keep out of one another: what several need lies above their folders, or in shared/', () => {
