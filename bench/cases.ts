@@ -25,7 +25,7 @@ export interface Case {
 const subnet = ({ net }: Owner): string => `10.${net}.0.0/16`
 
 const bridge = (ipMasq: boolean): Case => ({
-  name: ipMasq ? 'with ipMasq' : 'without ipMasq',
+  name: ipMasq ? 'bridge with ipMasq' : 'bridge',
   type: 'bridge',
   inProcess: false,
   conf: (owner) =>

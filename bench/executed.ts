@@ -1,15 +1,14 @@
-/** Our executables against the reference ones, each with the host-local of its own folder; and the same in process. */
+/** Our executables without a daemon against the reference ones, each with the host-local of its own folder; and the same in process. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { openHost } from '../cni/index.ts'
 import { plugins } from '../plugins/index.ts'
 import { type Case, cases } from './cases.ts'
-import { rounds, type Verb, verbs } from './contestant.ts'
+import { type Verb, verbs } from './contestant.ts'
 import { Launcher } from './launcher.ts'
 import { type Course, type Racer, race, versusGo } from './race.ts'
 import type { Findings, Row } from './row.ts'
 import type { Setting } from './setting.ts'
-import { Samples } from './stats.ts'
 
 const TARGET = 3
 /** Attachments before those in process are measured. */
@@ -22,7 +21,7 @@ const measure = async (course: Course, owners: readonly Racer[], one: Case): Pro
   const versus = (what: string, ours: string, verb: Verb, target?: number): Row =>
     versusGo('executed', samples, `${verb} ${one.name}, ${what}`, [`${verb} ${ours}`, `${verb} peer`], target)
   return verbs.flatMap((verb) => [
-    versus('executed', 'ours', verb, verb === 'ADD' ? TARGET : undefined),
+    versus('standalone', 'ours', verb, verb === 'ADD' ? TARGET : undefined),
     ...(one.inProcess ? [versus('in process', 'call', verb)] : []),
   ])
 }
@@ -37,7 +36,7 @@ export const executed = async (setting: Setting): Promise<Findings> => {
     { name: 'peer', binDir: peers, net: 25 },
   ]
   const rows: Row[] = []
-  const notes = ['with ipMasq, executed: the Go plugins run iptables, ours ask nf_tables themselves']
+  const notes = ['with ipMasq: the Go plugins run iptables, ours ask nf_tables themselves']
   try {
     for (const one of cases) {
       setting.progress(`executed, ${one.name}`)
@@ -45,14 +44,6 @@ export const executed = async (setting: Setting): Promise<Findings> => {
         rows.push(...(await measure({ setting, launcher, host }, owners, one)))
       else notes.push(`${one.type} left out: there is none in ${peers}`)
     }
-    setting.progress('executed, VERSION')
-    const samples = new Samples()
-    await rounds(owners, setting.quick ? 6 : 40, async ({ name, binDir }) => {
-      const conf = { cniVersion: '1.0.0' }
-      const { took } = await launcher.run({ binDir, type: 'bridge', command: 'VERSION', conf })
-      samples.add(`VERSION ${name}`, took)
-    })
-    rows.push(versusGo('executed', samples, 'VERSION, executed', ['VERSION ours', 'VERSION peer']))
   } finally {
     await launcher.close()
   }

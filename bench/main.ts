@@ -14,6 +14,7 @@ import { machine } from './machine.ts'
 import { asJson, asText, type Report } from './report.ts'
 import type { Findings } from './row.ts'
 import type { Setting } from './setting.ts'
+import { startUp } from './start-up.ts'
 
 /** What scripts/bench.mjs asks for. */
 interface Order extends Omit<Setting, 'progress'> {
@@ -30,6 +31,7 @@ interface Order extends Omit<Setting, 'progress'> {
 
 const groups: Readonly<Record<string, (setting: Setting) => Promise<Findings>>> = {
   'in-process': inProcess,
+  'start-up': startUp,
   executed,
   'host-local': hostLocalRows,
   daemon: daemonRows,
@@ -50,7 +52,7 @@ const main = async (): Promise<void> => {
   const report: Report = {
     date: new Date().toISOString(),
     quick: order.quick,
-    machine: machine(load, introductions),
+    machine: machine(load, order.program, introductions),
     rows: found.flatMap(({ rows }) => rows),
     notes: [...notes, ...found.flatMap((one) => one.notes)],
   }

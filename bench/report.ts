@@ -1,5 +1,6 @@
 /** Findings as text and as JSON. */
 import { keeps, type Row, ratio } from './row.ts'
+import type { Program } from './setting.ts'
 import type { Stats } from './stats.ts'
 
 /** What the figures depend on. */
@@ -8,7 +9,10 @@ export interface Machine {
   readonly cpu: string
   readonly cores: number
   readonly memoryMiB: number
+  /** The Node of what is in process. */
   readonly node: string
+  /** What is executed of ours, and which Node is in it or runs it. */
+  readonly program: Pick<Program, 'kind' | 'version'>
   /** What each peer says of itself: `CNI bridge plugin v1.1.1`. */
   readonly peers: readonly string[]
   /** Of the last minute, before and after: others at work on the machine make the figures worse than they are. */
@@ -83,11 +87,17 @@ const tables = (rows: readonly Row[]): string[] => {
   ])
 }
 
+const executed = {
+  archive: 'what npm run dist packs',
+  scripts: 'the scripts of npm run build',
+} as const satisfies Record<Program['kind'], string>
+
 export const asText = ({ quick, machine, rows, notes }: Report): string => {
-  const { kernel, cpu, cores, memoryMiB, node, peers, load } = machine
+  const { kernel, cpu, cores, memoryMiB, node, program, peers, load } = machine
   const [before, after] = load.map((value) => value.toFixed(2))
   const facts = [
-    `${cpu}, ${cores} cores, ${memoryMiB} MiB; Linux ${kernel}; Node ${node}; load ${before} before, ${after} after`,
+    `${cpu}, ${cores} cores, ${memoryMiB} MiB; Linux ${kernel}; load ${before} before, ${after} after`,
+    `in process: Node ${node}; executed: ${executed[program.kind]}, Node ${program.version}`,
     peers.length > 0 ? `peers: ${peers.join(', ')}` : '',
     quick ? 'few runs (--quick): not for comparison' : '',
   ]

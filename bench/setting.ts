@@ -1,5 +1,17 @@
 import type { JsonObject } from '../cni/types.ts'
 
+/** In which form our plugins are executed. */
+export interface Program {
+  /** `archive`: as `npm run dist` packs it, for hosts without Node. `scripts`: as the npm package has it. */
+  readonly kind: 'archive' | 'scripts'
+  /** The command line, which is the daemon too. */
+  readonly linkwright: string
+  /** The Node that is in it, or that runs it: by itself, to compare with. */
+  readonly node: string
+  /** Of that Node: `v24.21.0`. */
+  readonly version: string
+}
+
 /** Where the bench runs, and how long. This process's own namespace plays the host. */
 export interface Setting {
   /** A folder for what has to be on a disk; removed at the end. */
@@ -7,8 +19,13 @@ export interface Setting {
   /** The compiled floor.c and launch.c. */
   readonly floor: string
   readonly launch: string
-  /** Folder of our executables. */
+  /** A compiled C program that does nothing. */
+  readonly nothing: string
+  /** Folder of our executables: launchers, which find their standalone program. */
   readonly ours: string
+  readonly program: Program
+  /** Folder of those that Node scripts are behind, whatever `ours` is. */
+  readonly scripts: string
   /** Folder of the peers' executables; null where there are none. */
   readonly peers: string | null
   readonly quick: boolean

@@ -2,25 +2,35 @@
  * `npm run bench`: builds, then measures in namespaces of its own, which play a host; nothing of the machine's own
  * network is touched. Needs root and a C compiler. Peers are taken from PEER_CNI_PATH (default /usr/lib/cni).
  *
- *   npm run bench -- [--only in-process,executed,daemon,host-local,chain,dhcp] [--quick] [--json]
+ *   npm run bench -- [--only in-process,start-up,executed,daemon,host-local,chain,dhcp] [--program archive|scripts]
+ *                    [--quick] [--json]
+ *   npm run bench -- --table
  *
- * Prints the table; a complete run writes bench/results.json too.
+ * Prints the table; a complete run writes bench/results.json, and the tables of docs/performance.md from it.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { writeTables } from './bench-tables.mjs'
 import { root } from './root.mjs'
+import { nodePackage, nodeVersion } from './sea/node-package.mjs'
 
-const groups = ['in-process', 'executed', 'daemon', 'host-local', 'chain', 'dhcp']
-const usage = `usage: npm run bench -- [--only ${groups.join(',')}] [--quick] [--json]
+const groups = ['in-process', 'start-up', 'executed', 'daemon', 'host-local', 'chain', 'dhcp']
+const programs = ['archive', 'scripts']
+const results = join(root, 'bench/results.json')
+const usage = `usage: npm run bench -- [--only PARTS] [--program ${programs.join('|')}] [--quick] [--json]
+       npm run bench -- --table
 
-  --only    only these parts, with commas between
-  --quick   few runs, less than a minute; for a first look
-  --json    prints JSON in place of the table
+  --only     only these parts, with commas between: ${groups.join(',')}
+  --program  what is executed of ours: archive, as npm run dist packs it (default); scripts, as the npm package has it
+  --quick    few runs; for a first look
+  --json     prints JSON in place of the table
+  --table    measures nothing: writes the tables of docs/performance.md from bench/results.json
 
-A run of all parts without --quick writes bench/results.json. PEER_CNI_PATH: the folder of the reference plugins.`
+A run of all parts with the archive and without --quick writes bench/results.json, and those tables.
+PEER_CNI_PATH: the folder of the reference plugins.`
 
 /** Ends the program: 2 for wrong usage, 1 for anything else. */
 class Exit extends Error {
@@ -36,6 +46,8 @@ const readOptions = () => {
     values = parseArgs({
       options: {
         only: { type: 'string', multiple: true },
+        program: { type: 'string', default: 'archive' },
+        table: { type: 'boolean', default: false },
         quick: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
@@ -48,6 +60,11 @@ const readOptions = () => {
   const unknown = only.find((name) => !groups.includes(name))
   if (unknown !== undefined)
     throw new Exit(2, `--only: no part is called ${JSON.stringify(unknown)}\n${usage}`)
+  if (!programs.includes(values.program))
+    throw new Exit(
+      2,
+      `--program: ${JSON.stringify(values.program)} is none of ${programs.join(', ')}\n${usage}`,
+    )
   return { ...values, only: groups.filter((name) => only.includes(name)) }
 }
 
@@ -76,9 +93,25 @@ const findPeers = () => {
   return { peers: folder, missing: null, introductions: [...new Set(files.map(introduce))] }
 }
 
-const compile = (name, folder) => {
+/** Builds what is executed of ours. */
+const prepare = (kind) => {
+  must(process.execPath, [join(root, 'scripts/build.mjs')])
+  const scripts = join(root, 'dist/cni/bin')
+  if (kind === 'scripts') {
+    const linkwright = join(root, 'dist/cli/linkwright.cjs')
+    const program = { kind, linkwright, node: process.execPath, version: process.version }
+    return { ours: scripts, scripts, program }
+  }
+  must(process.execPath, [join(root, 'scripts/dist.mjs'), '--folder'])
+  const ours = join(root, 'build/archive/bin')
+  const node = join(nodePackage(process.arch), 'bin/node')
+  const program = { kind, linkwright: join(ours, 'linkwright'), node, version: `v${nodeVersion}` }
+  return { ours, scripts, program }
+}
+
+const compile = (name, folder, ...flags) => {
   const program = join(folder, name)
-  must('cc', ['-std=c17', '-O2', '-Wall', '-Wextra', '-o', program, join(root, `bench/${name}.c`)])
+  must('cc', ['-std=c17', '-O2', '-Wall', '-Wextra', ...flags, '-o', program, join(root, `bench/${name}.c`)])
   return program
 }
 
@@ -142,8 +175,14 @@ const main = async () => {
     console.log(usage)
     return
   }
+  if (options.table) {
+    writeTables(results)
+    return
+  }
   if (process.geteuid?.() !== 0) throw new Exit(1, 'npm run bench makes network namespaces and needs root')
-  must(process.execPath, [join(root, 'scripts/build.mjs')])
+  const { program } = options
+  const isComplete = !options.quick && program === 'archive' && options.only.length === groups.length
+  const executables = prepare(program)
   const folder = mkdtempSync(join(tmpdir(), 'linkwright-bench-'))
   try {
     const scratch = join(folder, 'scratch')
@@ -152,13 +191,15 @@ const main = async () => {
       scratch,
       floor: compile('floor', folder),
       launch: compile('launch', folder),
-      ours: join(root, 'dist/cni/bin'),
+      nothing: compile('nothing', folder, '-static'),
+      ...executables,
       ...findPeers(),
       quick: options.quick,
       only: options.only,
       json: options.json,
-      results: options.quick || options.only.length < groups.length ? null : join(root, 'bench/results.json'),
+      results: isComplete ? results : null,
     })
+    if (isComplete) writeTables(results)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

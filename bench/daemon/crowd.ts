@@ -25,7 +25,7 @@ export const crowd = async (
     { name: 'peer', binDir: peers!, env: {}, net: 44 },
   ]
   for (let round = 0; round < (quick ? 1 : ROUNDS); round++)
-    for (const { name, binDir, env, net } of racers) {
+    for (const { name, binDir, env, net } of round % 2 ? racers.toReversed() : racers) {
       for (const one of names) Netns.createNamed(pathOf(one)).close()
       try {
         const conf = classic({

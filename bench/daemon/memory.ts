@@ -17,11 +17,11 @@ const COUNT = 1000
 const SETTLED = 2000
 
 export const memory = async (setting: Setting, launcher: Launcher): Promise<Row[]> => {
-  const { ours: binDir, quick } = setting
+  const { ours: binDir, program, quick } = setting
   const count = quick ? COUNT / 10 : COUNT
   const { service, env } = await serve(setting, 'memory')
   const bare = await Service.start(
-    process.execPath,
+    program.node,
     ['-e', 'setInterval(() => {}, 1e6); console.log("ready")'],
     (printed) => printed.includes('ready'),
   )
@@ -50,7 +50,7 @@ export const memory = async (setting: Setting, launcher: Launcher): Promise<Row[
       limit,
     })
     return [
-      row('idle', idle, 'Node that does nothing', nothing, IDLE),
+      row('idle', idle, `Node ${program.version} that does nothing`, nothing, IDLE),
       row(`after ${count} ADDs and DELs`, once, 'idle', idle, AFTER),
       row(`after ${count} more`, twice, `after ${count}`, once, AFTER),
     ]

@@ -2,10 +2,9 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { cases } from '../cases.ts'
-import { rounds, verbs } from '../contestant.ts'
+import { verbs } from '../contestant.ts'
 import { type Course, race, versusGo } from '../race.ts'
 import type { Row } from '../row.ts'
-import { Samples } from '../stats.ts'
 
 const TARGET = 0.33
 /** Attachments before they are counted: a daemon has served others before. */
@@ -13,12 +12,11 @@ const WARM_UP = 200
 
 /** @param env how launchers find the daemon */
 export const oneByOne = async (course: Course, env: Readonly<Record<string, string>>): Promise<Row[]> => {
-  const { setting, launcher } = course
-  const { ours, quick } = setting
+  const { setting } = course
   const peers = setting.peers!
   // Names of their own: what others of the bench have made is on the host, too.
   const racers = [
-    { name: 'served', net: 41, binDir: ours, env, warmUp: WARM_UP },
+    { name: 'served', net: 41, binDir: setting.ours, env, warmUp: WARM_UP },
     { name: 'other', net: 42, binDir: peers, env: undefined },
   ]
   const rows: Row[] = []
@@ -33,12 +31,5 @@ export const oneByOne = async (course: Course, env: Readonly<Record<string, stri
       )
     }
   }
-  const samples = new Samples()
-  await rounds(racers, quick ? 6 : 40, async ({ name, binDir, env: variables }) => {
-    const conf = { cniVersion: '1.0.0' }
-    const call = { binDir, type: 'bridge', command: 'VERSION', conf, env: variables }
-    samples.add(name, (await launcher.run(call)).took)
-  })
-  rows.push(versusGo('daemon', samples, 'VERSION, through launcher and daemon', ['served', 'other']))
   return rows
 }

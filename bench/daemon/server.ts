@@ -10,11 +10,19 @@ export interface Server {
   readonly env: Readonly<Record<string, string>>
 }
 
-/** Starts it without DHCP. Its name tells it from others. */
-export const serve = async ({ ours, scratch }: Setting, name: string): Promise<Server> => {
+/**
+ * @param name tells it from others
+ * @param dhcpSocket where it keeps leases for the plugins' `daemonSocketPath`; null: it keeps none
+ */
+export const serve = async (
+  { program, scratch }: Setting,
+  name: string,
+  dhcpSocket: string | null = null,
+): Promise<Server> => {
   const socket = join(scratch, `${name}.sock`)
-  const program = join(ours, '../../cli/linkwright.cjs')
-  const args = ['daemon', '--no-dhcp', '--socket', socket]
-  const service = await Service.start(program, args, () => existsSync(socket))
+  const dhcp = dhcpSocket === null ? ['--no-dhcp'] : ['--dhcp-socket', dhcpSocket]
+  const service = await Service.start(program.linkwright, ['daemon', ...dhcp, '--socket', socket], () =>
+    existsSync(socket),
+  )
   return { service, env: { LINKWRIGHT_SOCKET: socket } }
 }

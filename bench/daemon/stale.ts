@@ -1,13 +1,14 @@
 /** A network that a crash has left many attachments of: one GC, against a DEL of each by the Go plugin. */
 import { type Added, dispatch, type OpenHost } from '../../cni/index.ts'
 import { Netns } from '../../netlink/netns.ts'
-import { pathOf } from '../contestant.ts'
+import { pathOf, rounds } from '../contestant.ts'
 import type { Launcher } from '../launcher.ts'
 import type { Row } from '../row.ts'
 import { classic, type Setting, withPrevious } from '../setting.ts'
-import { stats } from '../stats.ts'
+import { Samples } from '../stats.ts'
 
 const COUNT = 500
+const ROUNDS = 3
 const TARGET = 0.05
 
 const confOf = (name: string, net: number) => ({
@@ -44,39 +45,37 @@ export const stale = async (
       for (const name of names) Netns.deleteNamed(pathOf(name))
     }
   }
-  const collected = await inNamespaces(async () => {
-    const conf = confOf('stale-ours', 45)
-    await attach(conf)
-    const collecting = { ...conf, 'cni.dev/valid-attachments': [] }
-    const { took } = await launcher.run({
-      binDir: ours,
-      type: 'bridge',
-      command: 'GC',
-      conf: collecting,
-      env,
+  const samples = new Samples()
+  const collect = () =>
+    inNamespaces(async () => {
+      const conf = confOf('stale-ours', 45)
+      await attach(conf)
+      const collecting = { ...conf, 'cni.dev/valid-attachments': [] }
+      const call = { binDir: ours, type: 'bridge', command: 'GC', conf: collecting, env }
+      samples.add('collected', (await launcher.run(call)).took)
     })
-    return took
-  })
-  const deleted = await inNamespaces(async () => {
-    // Debian's plugins end with 1.0.0.
-    const conf = { ...confOf('stale-peer', 46), cniVersion: '1.0.0' }
-    const added = await attach(conf)
-    let total = 0
-    for (const [i, { json }] of added.entries()) {
-      const own = withPrevious(conf, json)
-      const call = { binDir: peers!, type: 'bridge', command: 'DEL', conf: own }
-      const { took } = await launcher.run({ ...call, containerId: names[i], netns: pathOf(names[i]!) })
-      total += took
-    }
-    return total
-  })
+  const deleteEach = () =>
+    inNamespaces(async () => {
+      // Debian's plugins end with 1.0.0.
+      const conf = { ...confOf('stale-peer', 46), cniVersion: '1.0.0' }
+      const added = await attach(conf)
+      let total = 0
+      for (const [i, { json }] of added.entries()) {
+        const own = withPrevious(conf, json)
+        const call = { binDir: peers!, type: 'bridge', command: 'DEL', conf: own }
+        const { took } = await launcher.run({ ...call, containerId: names[i], netns: pathOf(names[i]!) })
+        total += took
+      }
+      samples.add('deleted', total)
+    })
+  await rounds([collect, deleteEach], quick ? 1 : ROUNDS, (one) => one())
   return [
     {
       group: 'daemon',
       case: `GC of ${count} attachments, through launcher and daemon`,
-      ours: stats([collected]),
+      ours: samples.of('collected'),
       peer: `${count} Go DELs`,
-      theirs: stats([deleted]),
+      theirs: samples.of('deleted'),
       target: TARGET,
     },
   ]

@@ -137,7 +137,10 @@ describe('the report', () => {
   const report: Report = {
     date: '2026-01-01T00:00:00.000Z',
     quick: false,
-    machine: { kernel: '6.1', cpu: 'cpu', cores: 2, memoryMiB: 1, node: 'v20', peers: [], load: [0, 0] },
+    machine: {
+      ...{ kernel: '6.1', cpu: 'cpu', cores: 2, memoryMiB: 1, node: 'v20', peers: [], load: [0, 0] },
+      program: { kind: 'archive', version: 'v24' },
+    },
     rows: [row],
     notes: ['a note'],
   }
@@ -172,8 +175,10 @@ describe('the report', () => {
   it('says the same as text and as JSON', () => {
     expect(asText(report)).toMatch(/^ADD +2\.00 +2\.90 +1\.00 +C replay +2\.00 .* 1\.00 +≤ 0\.5 MISSED +3$/m)
     expect(asText(report)).toContain('- a note')
+    expect(asText(report)).toContain('in process: Node v20; executed: what npm run dist packs, Node v24')
     expect(JSON.parse(asJson(report))).toMatchObject({
       unit: 'ms',
+      machine: { node: 'v20', program: { kind: 'archive', version: 'v24' } },
       rows: [{ ratio: 1, kept: false, target: 0.5 }],
     })
   })
