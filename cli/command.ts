@@ -48,6 +48,27 @@ export class UsageError extends Error {
 /** Declares a command; the types of its values follow from its options. */
 export const defineCommand = <const O extends Options>(command: Command<O>): Command<O> => command
 
+/** Columns of help. */
+const COLUMNS = 110
+
+/** Breaks words into lines. */
+const wrapped = (text: string, columns: number): string[] => {
+  const lines: string[] = []
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1)
+    if (last !== undefined && last.length + 1 + word.length <= columns) lines.push(`${lines.pop()} ${word}`)
+    else lines.push(word)
+  }
+  return lines
+}
+
+/** Paragraphs with lines of their own length. */
+const paragraphs = (text: string): string =>
+  text
+    .split('\n\n')
+    .map((paragraph) => wrapped(paragraph.replaceAll('\n', ' '), COLUMNS).join('\n'))
+    .join('\n\n')
+
 /** The text of `--help`. */
 export const helpOf = ({ name, summary, positionals, description, options }: Command): string => {
   const rows = [
@@ -61,11 +82,15 @@ export const helpOf = ({ name, summary, positionals, description, options }: Com
   return [
     `${summary[0]!.toUpperCase()}${summary.slice(1)}.`,
     '',
-    `Usage: linkwright ${name} ${positionals} [options]`,
-    ...(description ? ['', description] : []),
+    `Usage: ${['linkwright', name, positionals, '[options]'].filter((word) => word !== '').join(' ')}`,
+    ...(description ? ['', paragraphs(description)] : []),
     '',
     'Options:',
-    ...rows.map(([left = '', right]) => `  ${left.padEnd(width)}  ${right}`),
+    ...rows.flatMap(([left = '', right = '']) =>
+      wrapped(right, COLUMNS - width - 4).map(
+        (line, i) => `  ${(i === 0 ? left : '').padEnd(width)}  ${line}`,
+      ),
+    ),
     '',
   ].join('\n')
 }
