@@ -67,6 +67,31 @@ const objectOf = (text: string): string => {
   return path?.replace(/[0-9a-f]{6,}|\d+/g, 'N') ?? descriptor
 }
 
+/**
+ * The calls of these names of the main thread in what strace has written. What wakes the threads of Node (eventfd) is
+ * left out: Node does not live without.
+ * @param from the name of the call that is the first of interest. Default: all are
+ */
+export const callsIn = (lines: readonly string[], names: readonly string[], from?: string): Call[] => {
+  // Without its children there are no process ids.
+  const main = /^\d+/.exec(lines[0]!)?.[0]
+  const counts = new Map<string, number>()
+  const calls: Call[] = []
+  let started = from === undefined
+  for (const line of lines) {
+    const [, pid, name, text] = /^(?:(\d+) +)?(\w+)(\(.*)$/.exec(line) ?? []
+    if (name === from) started = true
+    if (pid !== main || name === undefined || text === undefined) continue
+    // The kernel's own way to wait for its network lock: how often is chance.
+    if (text.includes('ERESTARTNOINTR')) continue
+    const count = (counts.get(name) ?? 0) + 1
+    counts.set(name, count)
+    const wakes = text.includes('"\\1\\0\\0\\0\\0\\0\\0\\0"')
+    if (started && !wakes && names.includes(name)) calls.push({ name, count, text: text.slice(0, 100) })
+  }
+  return calls
+}
+
 export class Patient {
   readonly host: PrivateHost
   readonly container: Container
@@ -126,8 +151,7 @@ export class Patient {
   }
 
   /**
-   * The calls of these names of one run, in order, from the first socket on: before it, Node starts. What wakes the
-   * threads of Node (eventfd) is left out: Node does not live without.
+   * The calls of these names of one run, in order, from the first socket on: before it, Node starts.
    * @param names system calls, as strace knows them
    */
   async trace(names: readonly string[], command = 'ADD'): Promise<Call[]> {
@@ -135,24 +159,7 @@ export class Patient {
       strace: ['-e', `trace=${[...names, 'socket'].join(',')}`],
     })
     if (status !== 0) throw new Error(stdout)
-    const lines = readFileSync(this.host.file(traceFile), 'utf8').split('\n')
-    // Without its children there are no process ids.
-    const main = /^\d+/.exec(lines[0]!)?.[0]
-    const counts = new Map<string, number>()
-    const calls: Call[] = []
-    let started = false
-    for (const line of lines) {
-      const [, pid, name, text] = /^(?:(\d+) +)?(\w+)(\(.*)$/.exec(line) ?? []
-      if (name === 'socket') started = true
-      if (pid !== main || name === undefined || text === undefined) continue
-      // The kernel's own way to wait for its network lock: how often is chance.
-      if (text.includes('ERESTARTNOINTR')) continue
-      const count = (counts.get(name) ?? 0) + 1
-      counts.set(name, count)
-      const wakes = text.includes('"\\1\\0\\0\\0\\0\\0\\0\\0"')
-      if (started && !wakes && names.includes(name)) calls.push({ name, count, text: text.slice(0, 100) })
-    }
-    return calls
+    return callsIn(readFileSync(this.host.file(traceFile), 'utf8').split('\n'), names, 'socket')
   }
 
   /** A run with one of its calls tampered with: `error=ENOMEM` or `signal=SIGKILL`. */
