@@ -9,10 +9,12 @@ import { expect, test } from 'vitest'
 import { daemonNode } from '../kernel/ipam/dhcp/daemon.ts'
 import { kea4 } from '../support/dhcp/kea4.ts'
 import { eventually } from '../support/wait.ts'
-import { Chance } from './dhcp/chance.ts'
 import { killedKeeper, killedServer, lossyNetwork } from './dhcp/disturbances.ts'
-import { holdingsOf } from './dhcp/process.ts'
-import { Tally, Tenant, Turnstile } from './dhcp/tenant.ts'
+import { Tenant, Turnstile } from './dhcp/tenant.ts'
+import { Chance } from './support/chance.ts'
+import { holdingsOf } from './support/process.ts'
+import { storm as stormOf } from './support/storm.ts'
+import { Tally } from './support/tally.ts'
 
 const minutes = Number(process.env.SOAK_MINUTES || 30)
 const seed = Number(process.env.SOAK_SEED || randomInt(2 ** 31))
@@ -55,23 +57,14 @@ test(`${minutes} minutes of containers that come and go`, {
 
   /** All of it for a while. */
   const storm = async (disturbances: readonly (typeof killedKeeper)[], time: number): Promise<void> => {
-    const end = performance.now() + time
-    let failed = false
-    const isOver = () => failed || performance.now() > end
-    const settled = await Promise.allSettled(
-      [
-        ...tenants.map((tenant) => async () => {
-          while (!isOver()) await tenant.step()
-        }),
-        ...disturbances.map((disturb) => () => disturb({ node, server, chance, tally }, isOver)),
-      ].map((work) =>
-        work().catch((error) => {
-          failed = true
-          throw error
-        }),
+    await stormOf(time, [
+      ...tenants.map((tenant) => async (isOver: () => boolean) => {
+        while (!isOver()) await tenant.step()
+      }),
+      ...disturbances.map(
+        (disturb) => (isOver: () => boolean) => disturb({ node, server, chance, tally }, isOver),
       ),
-    )
-    for (const one of settled) if (one.status === 'rejected') throw one.reason
+    ])
   }
 
   const active = () => {

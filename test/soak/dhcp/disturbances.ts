@@ -2,8 +2,10 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Kea4 } from '../../support/dhcp/kea4.ts'
 import { dropping } from '../../support/dhcp/traffic.ts'
-import type { Chance } from './chance.ts'
-import type { SoakNode, Tally } from './tenant.ts'
+import type { Chance } from '../support/chance.ts'
+import { unless } from '../support/storm.ts'
+import type { Tally } from '../support/tally.ts'
+import type { SoakNode } from './tenant.ts'
 
 export interface DisturbanceOptions {
   readonly node: SoakNode
@@ -14,12 +16,6 @@ export interface DisturbanceOptions {
 
 /** Again and again until `isOver`, which it has to ask often. */
 type Disturbance = (options: DisturbanceOptions, isOver: () => boolean) => Promise<void>
-
-/** Waits, unless it is over before. @param time milliseconds */
-const unless = async (isOver: () => boolean, time: number): Promise<void> => {
-  const end = performance.now() + time
-  while (!isOver() && performance.now() < end) await pause(100)
-}
 
 /** SIGKILL, and after a moment the next one. */
 export const killedKeeper: Disturbance = async ({ node, chance, tally }, isOver) => {

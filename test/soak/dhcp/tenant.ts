@@ -5,7 +5,8 @@ import type { daemonNode, Executed } from '../../kernel/ipam/dhcp/daemon.ts'
 import { ipv4Of } from '../../kernel/ipam/dhcp/node.ts'
 import type { PrintedResult } from '../../support/plugin.ts'
 import type { Container } from '../../support/space.ts'
-import type { Chance } from './chance.ts'
+import type { Chance } from '../support/chance.ts'
+import type { Tally } from '../support/tally.ts'
 
 export type SoakNode = Awaited<ReturnType<typeof daemonNode>>
 
@@ -33,22 +34,6 @@ export class Turnstile {
       if (next) next()
       else this.#free++
     }
-  }
-}
-
-/** What was done how often, and how it came out. */
-export class Tally {
-  readonly counts = new Map<string, number>()
-
-  add(what: string): void {
-    this.counts.set(what, (this.counts.get(what) ?? 0) + 1)
-  }
-
-  toString(): string {
-    return [...this.counts]
-      .sort(([a], [b]) => a.localeCompare(b))
-      .map(([what, count]) => `${what}: ${count}`)
-      .join('\n')
   }
 }
 
