@@ -142,7 +142,8 @@ export const checkPaths = async (
   end: Link,
   { gateways, subnets, containers }: Paths,
 ): Promise<void> => {
-  const own = await container.run(route.list({ table: 'main', index: inside.index }))
+  // In whichever table: sbr and vrf, behind this one, move routes out of the main one.
+  const own = await container.run(route.list({ index: inside.index }))
   for (const { gateway } of gateways)
     if (!own.some(({ dst }) => dst === alone(gateway)))
       throw checkFailed(`${inside.name} has no route to the gateway ${gateway}`)

@@ -88,6 +88,19 @@ test.each(broken)('CHECK notices: %s', async (_what, where, command, complaint) 
   expect((await errorOf(it.check(conf, { container, prevResult }))).msg).toMatch(complaint)
 })
 
+test('CHECK finds routes that sbr has moved to another table', async () => {
+  const it = await node()
+  const container = await it.host.container()
+  const prevResult = await it.add(conf, { container })
+  await it.add({ type: 'sbr' }, { container, prevResult })
+  expect(await container.must('ip', ['route', 'show', 'table', 'main'])).toBe('')
+  await it.check(conf, { container, prevResult })
+  await container.ip('route', 'del', '10.22.0.1', 'dev', 'eth0', 'table', '100')
+  expect((await errorOf(it.check(conf, { container, prevResult }))).msg).toBe(
+    'eth0 has no route to the gateway 10.22.0.1',
+  )
+})
+
 test('CHECK needs the result of ADD, and IPAM', async () => {
   const it = await node()
   const container = await it.host.container()
