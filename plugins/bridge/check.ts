@@ -9,8 +9,9 @@ import {
   findLink,
   requirePrevResult,
 } from '../shared/check.ts'
+import { ownAddresses } from '../shared/result.ts'
 import { checkSpoofCheck } from '../shared/spoof-check.ts'
-import { checkForwarding, checkHostEnd, checkMasquerading, ownIps } from '../shared/veth-check.ts'
+import { checkForwarding, checkHostEnd, checkMasquerading } from '../shared/veth-check.ts'
 import type { BridgeAttachment } from './conf.ts'
 import { type Bridge, expectBridge } from './device.ts'
 import { type Gateways, planGateways } from './gateways.ts'
@@ -113,7 +114,7 @@ export const checkBridge = async (attachment: BridgeAttachment): Promise<void> =
   const { vlans } = plan(attachment)
   const result = requirePrevResult(attachment)
   const bridge = await findBridge(attachment, result)
-  const { entry, index } = containerInterface(result, attachment)
+  const entry = containerInterface(result, attachment)
   // Plugins behind this one may change the container's MTU.
   const inside = await checkLink(container, { ...entry, mtu: undefined }, 'veth')
   if (!conf.disableContainerInterface && !inside.up) throw checkFailed(`interface ${inside.name} is down`)
@@ -132,8 +133,8 @@ export const checkBridge = async (attachment: BridgeAttachment): Promise<void> =
   }
   if (!ipam) return
   await ipam.check()
-  await checkConfiguration(container, inside, result, index)
-  const ips = ownIps(result, index)
+  await checkConfiguration(attachment, inside, result)
+  const ips = ownAddresses(result, attachment)
   await checkGateway(attachment, planGateways(conf, { ips }), bridge)
   await checkMasquerading(attachment, ips)
 }

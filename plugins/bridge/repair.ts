@@ -1,7 +1,8 @@
 /** What the bridge plugin makes again when somebody has emptied the host's rule sets. */
-import { ownAddresses } from '../shared/chained.ts'
+
 import { checkFailed, findLink, requirePrevResult } from '../shared/check.ts'
 import { repairMasquerade } from '../shared/masquerade.ts'
+import { ownAddresses } from '../shared/result.ts'
 import { addSpoofCheck, checkSpoofCheck } from '../shared/spoof-check.ts'
 import { peerOf } from '../shared/veth-removal.ts'
 import type { BridgeAttachment } from './conf.ts'

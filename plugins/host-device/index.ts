@@ -162,7 +162,7 @@ export const defineHostDevice = (options: HostDeviceOptions = {}) => {
   const check = async (attachment: Own): Promise<void> => {
     const { conf, container, ipam, network } = attachment
     const result = requirePrevResult(attachment)
-    const { entry, index } = containerInterface(result, attachment)
+    const entry = containerInterface(result, attachment)
     const note = notes.read(network, attachment)
     await ipam?.check()
     // A device of user space: the kernel has nothing of it to look at.
@@ -180,7 +180,7 @@ export const defineHostDevice = (options: HostDeviceOptions = {}) => {
       throw checkFailed(
         `interface ${found.name} was ${old} on the host, the configuration says ${conf.device}`,
       )
-    await checkConfiguration(container, found, result, index)
+    await checkConfiguration(attachment, found, result)
   }
 
   return definePlugin({

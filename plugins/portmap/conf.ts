@@ -4,7 +4,7 @@ import type { Attachment, Context } from '../../cni/plugin.ts'
 import { commonConf, expects, flag, rule, runtimeConfigOf } from '../../cni/schema.ts'
 import type { Result } from '../../cni/types.ts'
 import { canonicalCidr, familyOf, formatIp, parseIp } from '../../netlink/ip.ts'
-import { ownAddresses } from '../shared/chained.ts'
+import { ownAddresses } from '../shared/result.ts'
 import { type Forwarding, type PortMapping, type Protocol, protocols } from './forwarding.ts'
 
 /** How the Go plugin begins everything that is wrong with a configuration. */

@@ -14,8 +14,8 @@ import {
   TransactionError,
 } from '../../netlink/nftables/index.ts'
 import type { Request } from '../../netlink/request.ts'
-import { ownAddresses } from '../shared/chained.ts'
 import { nftablesOf } from '../shared/nftables.ts'
+import { ownAddresses } from '../shared/result.ts'
 import type { Forwarding, Owner, PortMapping } from './forwarding.ts'
 import { complete, missingOf } from './nftables-base.ts'
 import {

@@ -7,7 +7,6 @@ import { commonConf, flag, mac, mtu } from '../../cni/schema.ts'
 import { allVersions } from '../../cni/types.ts'
 import { familyOf } from '../../netlink/index.ts'
 import { assign } from '../shared/assign.ts'
-import { ownAddresses } from '../shared/chained.ts'
 import {
   checkConfiguration,
   checkFailed,
@@ -26,10 +25,10 @@ import {
   setUpMasquerade,
 } from '../shared/masquerade.ts'
 import { containerNetns } from '../shared/netns.ts'
-import { interfaceEntry } from '../shared/result.ts'
+import { interfaceEntry, ownAddresses } from '../shared/result.ts'
 import { addVeth } from '../shared/veth.ts'
 import { collectAttachments, removeAttachment } from '../shared/veth-attachment.ts'
-import { checkForwarding, checkHostEnd, checkMasquerading, ownIps } from '../shared/veth-check.ts'
+import { checkForwarding, checkHostEnd, checkMasquerading } from '../shared/veth-check.ts'
 import { checkPaths, pathsOf, routesInside, serve } from './paths.ts'
 
 /** Every key of the ptp plugin. */
@@ -108,7 +107,7 @@ export const ptp = definePlugin({
     const { conf, container } = attachment
     const ipam = requireIpam(attachment)
     const result = requirePrevResult(attachment)
-    const { entry, index } = containerInterface(result, attachment)
+    const entry = containerInterface(result, attachment)
     // Plugins behind this one may change the container's MTU.
     const inside = await checkLink(container, { ...entry, mtu: undefined }, 'veth')
     if (!inside.up) throw checkFailed(`interface ${inside.name} is down`)
@@ -118,8 +117,8 @@ export const ptp = definePlugin({
     if (conf.mtu !== 0 && end.mtu !== conf.mtu)
       throw checkFailed(`interface ${end.name} has MTU ${end.mtu}, the configuration says ${conf.mtu}`)
     await ipam.check()
-    await checkConfiguration(container, inside, result, index)
-    const ips = ownIps(result, index)
+    await checkConfiguration(attachment, inside, result)
+    const ips = ownAddresses(result, attachment)
     const paths = pathsOf(ips)
     await checkPaths(attachment, inside, end, paths)
     checkForwarding(attachment, paths.containers.map(familyOf))

@@ -1,8 +1,8 @@
 /** What an ADD does: a table for each source, the rule that leads to it, and what leaves the main table. */
 import type { Result } from '../../cni/types.ts'
 import { type Family, familyOf, formatCidr, network, type Route, route } from '../../netlink/index.ts'
-import { ownAddresses } from '../shared/chained.ts'
 import { installedRoutes } from '../shared/configure.ts'
+import { ownAddresses } from '../shared/result.ts'
 import type { SbrAttachment } from './conf.ts'
 import { type Destined, defaultOf, gatewaysOf, MAIN, type OwnRoute, suits } from './routes.ts'
 import type { Source } from './sources.ts'

@@ -2,7 +2,7 @@
 import { CniError, codes } from '../../cni/error.ts'
 import type { IpConfig, Result } from '../../cni/types.ts'
 import { asIpv4, type Cidr, type Family, formatIp, parseCidr, type Rule } from '../../netlink/index.ts'
-import { ownAddresses } from '../shared/chained.ts'
+import { ownAddresses } from '../shared/result.ts'
 import type { SbrAttachment } from './conf.ts'
 
 /** An address whose packets get a table of their own. */

@@ -1,7 +1,7 @@
 /** What plugins have in common that come behind another one in a chain: they see its result, and pass it on. */
 import { invalidConfig } from '../../cni/error.ts'
 import type { Attachment } from '../../cni/plugin.ts'
-import type { IpConfig, Result } from '../../cni/types.ts'
+import type { Result } from '../../cni/types.ts'
 
 /** Spec versions of plugins that do nothing without a prevResult, which came with 0.3.0. */
 export const chainedVersions = ['0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'] as const
@@ -18,14 +18,3 @@ export const chainedResult = (
   if (prevResult) return prevResult
   throw invalidConfig(msg, 'it works on the interface that an earlier plugin of the chain has made')
 }
-
-/** The addresses of the attachment's interface: those that say so, and those that name no interface. */
-export const ownAddresses = (
-  { interfaces = [], ips = [] }: Result,
-  { ifName }: Pick<Attachment<unknown>, 'ifName'>,
-): readonly IpConfig[] =>
-  ips.filter(({ interface: index }) => {
-    const entry = index === undefined ? undefined : interfaces[index]
-    // The path of the namespace may be another one by now; what has none is the host's.
-    return !entry || (entry.name === ifName && !!entry.sandbox)
-  })

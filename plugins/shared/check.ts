@@ -15,6 +15,7 @@ import {
   sameMac,
 } from '../../netlink/index.ts'
 import { type InstalledRoute, installedRoutes } from './configure.ts'
+import { ownAddresses } from './result.ts'
 
 /** A CHECK that failed: what was found and what was expected. Code 999, as the Go plugins have it. */
 export const checkFailed = (msg: string, details?: string): CniError =>
@@ -78,13 +79,12 @@ export const checkLink = async (
 export const containerInterface = (
   result: Result,
   { ifName, netnsPath }: Pick<Attachment<unknown>, 'ifName' | 'netnsPath'>,
-): { readonly entry: Interface; readonly index: number } => {
-  const index = (result.interfaces ?? []).findIndex(
+): Interface => {
+  const entry = (result.interfaces ?? []).find(
     ({ name, sandbox }) => name === ifName && sandbox === netnsPath,
   )
-  const entry = result.interfaces?.[index]
   if (!entry) throw checkFailed(`the result lists no interface ${ifName} in sandbox ${netnsPath}`)
-  return { entry, index }
+  return entry
 }
 
 /** Routes that a filter tells of; in a table that is not there are none. */
@@ -117,12 +117,12 @@ const hasRoute = (found: readonly route.Route[], wanted: InstalledRoute): boolea
  * @throws CniError naming the first that is missing
  */
 export const checkConfiguration = async (
-  connection: Connection,
+  attachment: Attachment<unknown>,
   found: Link,
   result: Result,
-  interfaceIndex: number,
 ): Promise<void> => {
-  const ips = (result.ips ?? []).filter((ip) => ip.interface === undefined || ip.interface === interfaceIndex)
+  const { container: connection } = attachment
+  const ips = ownAddresses(result, attachment)
   const present = new Set(
     (await connection.run(address.list({ index: found.index }))).map((own) => own.address),
   )

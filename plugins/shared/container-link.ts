@@ -195,7 +195,7 @@ export const defineContainerLink = <S extends z.core.$ZodType<Common>, P>(
     async check(attachment: Own): Promise<void> {
       const { container, ipam } = attachment
       const result = requirePrevResult(attachment)
-      const { entry, index } = containerInterface(result, attachment)
+      const entry = containerInterface(result, attachment)
       // Plugins behind this one may change the MTU, and it follows the master's down.
       const found = await checkLink(container, { ...entry, mtu: undefined }, kind)
       if (!found.up) throw checkFailed(`interface ${found.name} is down`)
@@ -204,7 +204,7 @@ export const defineContainerLink = <S extends z.core.$ZodType<Common>, P>(
       if (mtu && ipam?.type !== 'dhcp') checkFacts(found, [['MTU', found.mtu, mtu]])
       await definition.check?.(attachment, found)
       await ipam?.check()
-      await checkConfiguration(container, found, result, index)
+      await checkConfiguration(attachment, found, result)
     },
 
     /** IPAM goes first, while the interface is there to send a release over. */

@@ -1,5 +1,5 @@
-import type { Context } from '../../cni/plugin.ts'
-import type { Interface } from '../../cni/types.ts'
+import type { Attachment, Context } from '../../cni/plugin.ts'
+import type { Interface, IpConfig, Result } from '../../cni/types.ts'
 import { compareVersions } from '../../cni/version.ts'
 import type { Link } from '../../netlink/index.ts'
 
@@ -19,3 +19,17 @@ export const interfaceEntry = (
   { name, address, mtu }: Pick<Link, 'name' | 'address' | 'mtu'>,
   sandbox?: string,
 ): Interface => ({ name, mac: address, mtu: tellsMtu(context) ? mtu : undefined, sandbox })
+
+/**
+ * The addresses of the attachment's interface: those that say so, and those that name no interface. Plugins behind may
+ * have added those of theirs.
+ */
+export const ownAddresses = (
+  { interfaces = [], ips = [] }: Result,
+  { ifName }: Pick<Attachment<unknown>, 'ifName'>,
+): readonly IpConfig[] =>
+  ips.filter(({ interface: index }) => {
+    const entry = index === undefined ? undefined : interfaces[index]
+    // The path of the namespace may be another one by now; what has none is the host's.
+    return !entry || (entry.name === ifName && !!entry.sandbox)
+  })

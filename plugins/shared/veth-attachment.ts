@@ -4,16 +4,16 @@ import type { AttachmentId } from '../../cni/types.ts'
 import { address } from '../../netlink/index.ts'
 import { Failures } from './failures.ts'
 import { collectMasquerade, fromAddresses, type IsOurs, tearDownMasquerade } from './masquerade.ts'
+import { ownAddresses } from './result.ts'
 import { collectVeths, type FoundVeth, findVeth, removeVeth } from './veth-removal.ts'
 
 /**
  * Tells the attachment's own addresses from those of another one of the same container: by the result of ADD, or, where
  * there is none, by what the container's other interfaces have.
  */
-const ownAddresses = async (attachment: Attachment<unknown>, inside: number | undefined): Promise<IsOurs> => {
-  const { prevResult, netns, ifName } = attachment
-  const own = (prevResult?.interfaces ?? []).findIndex(({ name, sandbox }) => sandbox && name === ifName)
-  const listed = (prevResult?.ips ?? []).filter((ip) => ip.interface === undefined || ip.interface === own)
+const isOwnSource = async (attachment: Attachment<unknown>, inside: number | undefined): Promise<IsOurs> => {
+  const { prevResult, netns } = attachment
+  const listed = prevResult ? ownAddresses(prevResult, attachment) : []
   if (listed.length > 0) return fromAddresses(listed.map((ip) => ip.address))
   if (!netns) return () => true
   const present = await attachment.container.run(address.list())
@@ -37,7 +37,7 @@ export const removeAttachment = async (
   const failures = new Failures()
   if (ipam) await failures.attempt(() => ipam.del())
   const found = await failures.attempt(() => findVeth(attachment, master))
-  const isOurs = await failures.attempt(() => ownAddresses(attachment, found?.inside))
+  const isOurs = await failures.attempt(() => isOwnSource(attachment, found?.inside))
   await Promise.all([
     failures.attempt(() => found && removeVeth(attachment, found)),
     failures.attempt(() => more?.(found)),

@@ -32,10 +32,6 @@ export const checkHostEnd = async (
   return end
 }
 
-/** The attachment's own addresses: plugins behind may have added those of their interfaces. */
-export const ownIps = (result: Result, interfaceIndex: number): IpConfig[] =>
-  (result.ips ?? []).filter((ip) => ip.interface === undefined || ip.interface === interfaceIndex)
-
 /** @throws CniError where the host does not forward a family */
 export const checkForwarding = ({ hostNetns }: Attachment<unknown>, families: Iterable<4 | 6>): void => {
   for (const family of notForwarding(hostNetns, families))

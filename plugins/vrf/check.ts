@@ -1,7 +1,8 @@
 import { formatCidr, network, parseCidr, type Route } from '../../netlink/index.ts'
-import { chainedResult, ownAddresses } from '../shared/chained.ts'
+import { chainedResult } from '../shared/chained.ts'
 import { checkFailed, findLink, routesOf } from '../shared/check.ts'
 import { installedRoutes } from '../shared/configure.ts'
+import { ownAddresses } from '../shared/result.ts'
 import type { VrfAttachment } from './conf.ts'
 import { checkName, vrfTable } from './device.ts'
 

@@ -27,6 +27,8 @@ import {
   ownerInComment,
   ruleComment,
 } from '../../../plugins/shared/masquerade-iptables-names.ts'
+import { ownAddresses } from '../../../plugins/shared/result.ts'
+import { code, sources } from '../house/sources.ts'
 
 describe('identity', () => {
   test('names and addresses are of the form they have to be', () => {
@@ -237,5 +239,34 @@ describe('iptables', () => {
     expect(calls).toEqual([])
     await gcLegacyMasquerade({ exec, log: silent }, 4, 'n', new Set(['d']))
     expect(calls).toHaveLength(3)
+  })
+})
+
+describe("the attachment's own addresses", () => {
+  const interfaces = [
+    { name: 'br0' },
+    { name: 'eth0' },
+    { name: 'eth0', sandbox: '/run/netns/a' },
+    { name: 'net1', sandbox: '/run/netns/a' },
+  ]
+  const of = (index: number | undefined) =>
+    ownAddresses({ interfaces, ips: [{ address: '10.0.0.2/24', interface: index }] }, { ifName: 'eth0' })
+
+  test.each([
+    ['of its interface', 2, 1],
+    ['of no interface', undefined, 1],
+    ['of an interface that the result does not list', 4, 1],
+    ['of another one of the container', 3, 0],
+    ['of an interface of the host', 0, 0],
+    ['of one of the host that has the same name', 1, 0],
+  ])('one %s', (_, index, count) => expect(of(index)).toHaveLength(count))
+
+  test('are none where there are none', () => expect(ownAddresses({}, { ifName: 'eth0' })).toEqual([]))
+
+  test('are told in one place', () => {
+    const telling = sources.filter(
+      (path) => path.startsWith('plugins/') && /\.interface === (undefined|\w*index)\b/i.test(code(path)),
+    )
+    expect(telling).toEqual([])
   })
 })
