@@ -179,7 +179,9 @@ export class Connection {
       this.#descriptors = []
       const exchange: Exchange = { signal, deliver: (answer) => this.#deliver(answer) }
       const answer = await this.#options.serve(request, descriptors, exchange)
-      if (answer) await this.#stream.write(encodeAnswer({ ...answer, acknowledge: false }))
+      // A result that was not printed had its answer.
+      if (answer && this.#state === 'serving')
+        await this.#stream.write(encodeAnswer({ ...answer, acknowledge: false }))
     } catch (error) {
       if (error instanceof ProtocolError) this.#options.refused(error)
       // Nobody is there to be told, or it is told by what comes instead of an answer: the end.
@@ -205,11 +207,12 @@ export class Connection {
     try {
       // Both at once: who is gone while it is written is noticed by reading.
       await Promise.all([this.#stream.write(bytes), acknowledged])
+      // A launcher that could not print it waits for the end, and has to find everything undone then.
+      this.#stream.close()
     } finally {
       clearTimeout(timer)
       // Whatever became of it, no other answer can follow.
       this.#state = 'over'
-      this.#stream.close()
     }
   }
 
