@@ -68,6 +68,14 @@ const removeControlGroups = (): void => {
   }
 }
 
+/** What a kubelet asks for with a sandbox. */
+export interface SandboxRequest {
+  /** How often the kubelet has tried before. Default 0. */
+  readonly attempt?: number | undefined
+  /** TCP ports of the host and what they lead to. Default: none. */
+  readonly ports?: readonly { readonly host: number; readonly container: number }[] | undefined
+}
+
 /** What CRI says of a sandbox. */
 export interface Sandbox {
   readonly id: string
@@ -140,14 +148,21 @@ export class Containerd {
   }
 
   /** CRI `RunPodSandbox`, then `PodSandboxStatus`. */
-  async runPodSandbox(name: string): Promise<Sandbox> {
-    const metadata = { 1: name, 2: `uid-${name}`, 3: 'default', 4: 0 }
-    const config = { 1: metadata, 3: `/run/logs/${name}`, 8: {} }
+  async runPodSandbox(name: string, { attempt = 0, ports = [] }: SandboxRequest = {}): Promise<Sandbox> {
+    const metadata = { 1: name, 2: `uid-${name}`, 3: 'default', 4: attempt }
+    const mappings = ports.map(({ host, container }) => ({ 1: 0, 2: container, 3: host }))
+    const config = { 1: metadata, 3: `/run/logs/${name}`, 5: mappings, 8: {} }
     const id = textOf(await this.#cri('RunPodSandbox', { 1: config }), 1)
     const status = decode((await this.#cri('PodSandboxStatus', { 1: id })).get(1)![0] as Buffer)
     const network = decode((status.get(5)?.[0] as Buffer | undefined) ?? Buffer.alloc(0))
     const moreIps = (network.get(2) ?? []).map((ip) => textOf(decode(ip as Buffer), 1))
     return { id, ip: textOf(network, 1), moreIps }
+  }
+
+  /** CRI `ListPodSandbox`: the ids of all that there are, running or not. */
+  async sandboxes(): Promise<string[]> {
+    const answer = await this.#cri('ListPodSandbox', {})
+    return (answer.get(1) ?? []).map((one) => textOf(decode(one as Buffer), 1))
   }
 
   /** CRI `StopPodSandbox` and `RemovePodSandbox`. */
@@ -159,6 +174,13 @@ export class Containerd {
   /** Runs a program in the network namespace of a sandbox. @returns its output */
   inSandbox(names: readonly string[], file: string, args: readonly string[]): Promise<string> {
     return this.host.must('nsenter', [`--net=/run/netns/${names[0]}`, '--', file, ...args])
+  }
+
+  /** Answers whoever connects to a TCP port of a sandbox with a line. */
+  listen(name: string, port: number, line: string): void {
+    const server = ['busybox', 'nc', '-ll', '-p', String(port), '-e', 'echo', line]
+    const [file, args] = this.host.command('nsenter', [`--net=/run/netns/${name}`, '--', ...server])
+    spawn(file, args, { env: plainEnv, stdio: 'ignore' })
   }
 
   /** Names of the network namespaces that there are on the host. */
