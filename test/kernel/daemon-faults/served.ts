@@ -49,6 +49,8 @@ export interface CallOptions {
   readonly started?: ((pid: number) => void) | undefined
   /** Shell words that execute the launcher, "$0". */
   readonly script?: string | undefined
+  /** The daemon's socket. Default: that of the host's own daemon. */
+  readonly socket?: string | undefined
 }
 
 /** strace on threads of a process that runs. */
@@ -201,6 +203,7 @@ export class ServedHost {
         CNI_NETNS: container.sandbox,
         CNI_IFNAME: 'eth0',
         CNI_PATH: dist('bin'),
+        ...(options.socket === undefined ? {} : { LINKWRIGHT_SOCKET: options.socket }),
       },
     })
     const printed = finished.stdout === '' ? null : JSON.parse(finished.stdout)

@@ -1,6 +1,6 @@
 /** Netlink exchanges of this process that fail where a test wants it. */
 import { onTestFinished, vi } from 'vitest'
-import { binding, type Descriptor, type TransactOptions } from '../../../native/binding.ts'
+import { binding, type TransactOptions } from '../../../native/binding.ts'
 import type { Transport } from '../../../netlink/connection.ts'
 import { NETLINK_NETFILTER, Netns } from '../../../netlink/netns.ts'
 
@@ -44,9 +44,18 @@ const concat = (parts: readonly Uint8Array[]): Uint8Array => new Uint8Array(Buff
 const outOfMemory = (): Error =>
   Object.assign(new Error('sendto: ENOMEM'), { code: 'ENOMEM', errno: ENOMEM, syscall: 'sendto' })
 
+/** What becomes of an exchange. */
+interface Plan {
+  /** Null: nothing is sent. */
+  readonly datagram: Uint8Array | null
+  readonly expected: number
+  /** What the caller gets. @throws Error where that is a failure */
+  finish(answers: Uint8Array): Uint8Array
+}
+
 /** Counts exchanges (or requests, for refusals) and fails the one of a number, once. */
 export class FaultyTransport {
-  readonly #fault: Fault
+  #fault: Fault
   #left: number
   /** Whether it came to that. */
   struck = false
@@ -55,6 +64,13 @@ export class FaultyTransport {
   constructor(fault: Fault, number: number) {
     this.#fault = fault
     this.#left = number
+  }
+
+  /** Begins to count once more, for connections that stay open. @param number from 1 */
+  arm(fault: Fault, number: number): void {
+    this.#fault = fault
+    this.#left = number
+    this.struck = false
   }
 
   /** Every connection that is opened from now on, until the end of the test, goes over it. */
@@ -73,33 +89,47 @@ export class FaultyTransport {
   }
 
   #transport(isRoute: boolean): Transport {
-    const transact = async (socket: Descriptor, datagram: Uint8Array, options: TransactOptions) => {
-      const send = () => binding().transact(socket, datagram, options)
-      if (this.struck) return send()
-      if (this.#fault === 'refused') return isRoute ? this.#refuse(socket, datagram, options) : send()
-      if (--this.#left > 0) return send()
-      this.struck = true
-      if (this.#fault === 'unanswered') await send()
-      throw outOfMemory()
+    return {
+      transact: async (socket, bytes, options) => {
+        const { datagram, expected, finish } = this.#plan(isRoute, bytes, options)
+        return finish(
+          datagram ? await binding().transact(socket, datagram, { ...options, expected }) : new Uint8Array(),
+        )
+      },
+      transactSync: (socket, bytes, options) => {
+        const { datagram, expected, finish } = this.#plan(isRoute, bytes, options)
+        return finish(
+          datagram ? binding().transactSync(socket, datagram, { ...options, expected }) : new Uint8Array(),
+        )
+      },
     }
-    const never = () => {
-      throw new Error('nobody asked for synchronous exchanges')
-    }
-    return { transact, transactSync: never }
   }
 
-  async #refuse(socket: Descriptor, datagram: Uint8Array, options: TransactOptions): Promise<Uint8Array> {
+  #plan(isRoute: boolean, datagram: Uint8Array, { expected }: TransactOptions): Plan {
+    const fail = (): never => {
+      throw outOfMemory()
+    }
+    const as = { datagram, expected, finish: (answers: Uint8Array) => answers }
+    if (this.struck) return as
+    if (this.#fault === 'refused') return isRoute ? (this.#refusing(datagram) ?? as) : as
+    if (--this.#left > 0) return as
+    this.struck = true
+    return this.#fault === 'unanswered' ? { ...as, finish: fail } : { ...as, datagram: null, finish: fail }
+  }
+
+  /** Null where it is none of these requests' turn. */
+  #refusing(datagram: Uint8Array): Plan | null {
     const requests = requestsOf(datagram)
     if (this.#left > requests.length) {
       this.#left -= requests.length
-      return binding().transact(socket, datagram, options)
+      return null
     }
     this.struck = true
     const [refused] = requests.splice(this.#left - 1, 1)
-    const answers =
-      requests.length === 0
-        ? new Uint8Array()
-        : await binding().transact(socket, concat(requests), { ...options, expected: requests.length })
-    return concat([answers, refusal(refused!)])
+    return {
+      datagram: requests.length === 0 ? null : concat(requests),
+      expected: requests.length,
+      finish: (answers) => concat([answers, refusal(refused!)]),
+    }
   }
 }
