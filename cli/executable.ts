@@ -50,7 +50,13 @@ const writeStdout = async (text: string): Promise<void> => {
     }
 }
 
-const main = async (plugins: Plugins): Promise<number> => {
+/** Gets its arguments, and gives its exit status. */
+export type Program = (args: readonly string[]) => Promise<number>
+
+/** What is no plugin, by the words that ask for it: `dhcp daemon`. To be loaded when it is called. */
+export type Programs = Readonly<Record<string, Program>>
+
+const main = async (plugins: Plugins, programs: Programs): Promise<number> => {
   const [, script = '', ...args] = process.argv
   const own = basename(script).replace(/\.[cm]?[jt]s$/, '')
   const type = plugins.has(own) ? own : (args.shift() ?? '')
@@ -73,14 +79,8 @@ const main = async (plugins: Plugins): Promise<number> => {
     return 0
   }
   // As the Go plugin has it; the second is for people.
-  if (!asked && type === 'dhcp' && args[0] === 'daemon') {
-    const { runDhcpDaemon } = await import('./dhcp-daemon.ts')
-    return await runDhcpDaemon(args.slice(1))
-  }
-  if (!asked && type === 'dhcp' && args[0] === 'leases') {
-    const { runDhcpLeases } = await import('./dhcp-leases.ts')
-    return await runDhcpLeases(args.slice(1))
-  }
+  const program = `${type} ${args[0]}`
+  if (!asked && Object.hasOwn(programs, program)) return await programs[program]!(args.slice(1))
   if (!asked && args[0] === '--help') {
     await writeStdout(
       `${about}\nCNI protocol versions supported: ${plugin.versions.join(', ')}\n\nA CNI plugin (https://www.cni.dev): container runtimes execute it with CNI_COMMAND and other variables\nset and a network configuration on standard input. To use it by hand: linkwright add --help\n`,
@@ -127,10 +127,10 @@ const main = async (plugins: Plugins): Promise<number> => {
 }
 
 /** Answers the call that this process was started for, and exits. */
-export const runExecutable = (plugins: Plugins): void => {
+export const runExecutable = (plugins: Plugins, programs: Programs = {}): void => {
   // Compiling validators pays after many calls, and this program makes one.
   config({ jitless: true })
-  main(plugins).then(
+  main(plugins, programs).then(
     (status) => process.exit(status),
     (error: unknown) => {
       writeSync(2, `${(error as Error).stack}\n`)

@@ -7,26 +7,42 @@ import { startupSnapshot } from 'node:v8'
 import { type Binding, loadBindingBy } from '../native/binding.ts'
 import { ADDON, loadEmbedded } from '../native/embedded.ts'
 import { plugins } from '../plugins/index.ts'
-import { runCommandLine } from './command-line.ts'
 import { runExecutable } from './executable.ts'
 import '../ipam/ip-num.ts'
 
 /** /tmp last: it is where others may write, and where files may often not be executed. */
 const folders = ['/run', '/dev/shm', '/tmp']
 
-const loadAddon = (): Binding => {
+const asset = (name: string): Uint8Array => {
   // Only there in a single executable.
   const { getRawAsset } = require('node:sea') as typeof import('node:sea')
-  const addon = new Uint8Array(getRawAsset(ADDON) as ArrayBuffer)
-  return loadEmbedded(addon, folders, join(dirname(process.execPath), ADDON))
+  return new Uint8Array(getRawAsset(name) as ArrayBuffer)
+}
+
+const loadAddon = (): Binding => loadEmbedded(asset(ADDON), folders, join(dirname(process.execPath), ADDON))
+
+const commands = (): typeof import('./sea-commands.ts') => {
+  const { compileFunction } = require('node:vm') as typeof import('node:vm')
+  const { buffer, byteOffset, byteLength } = asset('commands.js')
+  const code = Buffer.from(buffer, byteOffset, byteLength).toString('latin1')
+  const module = { exports: {} }
+  compileFunction(code, ['module', 'require'], { filename: '/linkwright-commands' })(module, require)
+  const made = module.exports as typeof import('./sea-commands.ts')
+  made.loadBindingBy(loadAddon)
+  return made
 }
 
 const start = (): void => {
-  loadBindingBy(loadAddon)
   const [, script = '', first, ...rest] = process.argv
-  if (basename(script) === 'linkwright') runCommandLine(process.argv.slice(2))
-  else if (first === 'linkwright') runCommandLine(rest)
-  else runExecutable(plugins)
+  if (basename(script) === 'linkwright') commands().runCommandLine(process.argv.slice(2))
+  else if (first === 'linkwright') commands().runCommandLine(rest)
+  else {
+    loadBindingBy(loadAddon)
+    runExecutable(plugins, {
+      'dhcp daemon': async (args) => await commands().runDhcpDaemon(args),
+      'dhcp leases': async (args) => await commands().runDhcpLeases(args),
+    })
+  }
 }
 
 if (startupSnapshot.isBuildingSnapshot()) startupSnapshot.setDeserializeMainFunction(start)

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { withoutCodeCache } from './blob.mjs'
 import { bundleExecutable } from './bundle.mjs'
 import { inject } from './elf.mjs'
 import { nodePackage } from './node-package.mjs'
@@ -19,10 +20,11 @@ const forms = {
  */
 const execArgv = ['--v8-pool-size=0', '--openssl-config=/dev/null']
 
-const blobOf = ({ code, addon, node, form, runner }) => {
+const blobOf = ({ plugins, commands, addon, node, form, runner }) => {
   const folder = mkdtempSync(join(tmpdir(), 'linkwright-dist-'))
   try {
-    writeFileSync(join(folder, 'linkwright-cni.js'), code)
+    writeFileSync(join(folder, 'linkwright-cni.js'), plugins)
+    writeFileSync(join(folder, 'commands.js'), commands, 'latin1')
     copyFileSync(addon, join(folder, 'linkwright.node'))
     const config = {
       // The script's path is in the snapshot: one that is the same for every build.
@@ -32,14 +34,16 @@ const blobOf = ({ code, addon, node, form, runner }) => {
       ...forms[form],
       execArgv,
       execArgvExtension: 'none',
-      assets: { 'linkwright.node': 'linkwright.node' },
+      assets: { 'linkwright.node': 'linkwright.node', 'commands.js': 'commands.js' },
     }
     writeFileSync(join(folder, 'sea.json'), JSON.stringify(config))
     // The order of objects in a snapshot depends on hashes, and the hashes on the seed: another one for each build
     // would make two builds differ. The executable draws its own at each start. A warning would be in the snapshot,
-    // and so would be how many collections a function has outlived.
+    // and so would be how many collections a function has outlived, and what an object's padding holds where another
+    // one was before: with room for all of them there is no collection until the end.
     const args = [
       '--random-seed=1',
+      '--min-semi-space-size=64',
       '--no-flush-bytecode',
       '--no-warnings',
       '--experimental-sea-config',
@@ -54,7 +58,8 @@ const blobOf = ({ code, addon, node, form, runner }) => {
     })
     if (error) throw error
     if (status !== 0) throw new Error(`the start-up snapshot could not be made (exit ${status}):\n${stderr}`)
-    return readFileSync(join(folder, 'sea.blob'))
+    const blob = readFileSync(join(folder, 'sea.blob'))
+    return form === 'snapshot' ? withoutCodeCache(blob) : blob
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -69,7 +74,7 @@ const blobOf = ({ code, addon, node, form, runner }) => {
  */
 export const buildExecutable = async ({ arch, addon, form = 'snapshot', runner = [] }) => {
   const node = join(nodePackage(arch), 'bin/node')
-  const { code, packages } = await bundleExecutable()
-  const blob = blobOf({ code, addon, node, form, runner })
+  const { plugins, commands, packages } = await bundleExecutable()
+  const blob = blobOf({ plugins, commands, addon, node, form, runner })
   return { bytes: inject(readFileSync(node), blob), packages }
 }
