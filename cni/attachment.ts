@@ -2,7 +2,7 @@
 import type { Connection } from '../netlink/connection.ts'
 import type { Netns } from '../netlink/netns.ts'
 import { CniArgs } from './args.ts'
-import { executePlugin, findPlugin, parseOutput } from './delegate.ts'
+import { executePlugin, findPlugin, notAsked, parseOutput } from './delegate.ts'
 import { invalidConfig } from './error.ts'
 import type { Exec } from './exec.ts'
 import { lookup } from './fold.ts'
@@ -13,7 +13,7 @@ import { parseConf, parseConfLenient } from './schema.ts'
 import type { Session } from './session.ts'
 import type { AttachmentId, JsonObject, Result, Verb } from './types.ts'
 import type { UndoStack } from './undo.ts'
-import { allows, checkVersion } from './version.ts'
+import { allows, checkVersion, versionOf } from './version.ts'
 
 /** A verb that a plugin carries out. */
 export type Action = Exclude<Verb, 'VERSION'>
@@ -190,9 +190,10 @@ class PluginAttachment implements Attachment<unknown> {
   delegate(conf: JsonObject): Delegate {
     const { session, verb } = this.#call
     const { network, cniVersion } = this
+    const own = versionOf(this.rawConf)
     const type = lookup(conf, 'type')
     if (typeof type !== 'string') throw invalidConfig(`delegate: type: expected string, got ${typeof type}`)
-    const rawConf = Object.assign({}, conf, { name: network, cniVersion })
+    const rawConf = Object.assign({}, conf, { name: network, cniVersion: own })
     const call: Call = { session, verb, network, cniVersion, rawConf }
     const ours = session.host.plugins.get(type)
     return ours ? new OwnDelegate(ours, call) : new ForeignDelegate(type, call)
@@ -275,8 +276,10 @@ class ForeignDelegate implements Delegate {
     if (allows(this.#call.cniVersion, 'STATUS')) await this.#execute('STATUS')
   }
   async gc(_valid: readonly AttachmentId[]): Promise<void> {
-    // The list of valid attachments is in the configuration that it gets.
-    if (allows(this.#call.cniVersion, 'GC')) await this.#execute('GC')
+    const { session, rawConf } = this.#call
+    // The list of valid attachments is in the configuration that it gets, whose version is the one that it goes by.
+    if (allows(versionOf(rawConf), 'GC')) await this.#execute('GC')
+    else notAsked(session, this.type, rawConf)
   }
   async repair(): Promise<readonly string[]> {
     return []

@@ -3,7 +3,7 @@
  * `<cacheDir>/results/<network>-<containerId>-<ifName>`.
  */
 import { mkdirSync, readdirSync, readFileSync, unlinkSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { isErrno } from '../netlink/error.ts'
 import { isObject } from './fold.ts'
 import { printJson, sortKeys } from './json.ts'
@@ -31,6 +31,19 @@ export interface CacheEntry extends CacheKey {
   readonly capabilityArgs: JsonObject
   /** The result of the last plugin, in the configuration's version. */
   readonly result: JsonObject | null
+}
+
+/** A file of the cache that stands for an attachment, but does not tell which. */
+export interface UnreadableEntry {
+  readonly path: string
+  /** In words, without what is in it. */
+  readonly why: string
+}
+
+/** What there is in a cache. */
+export interface CacheListing {
+  readonly entries: readonly CacheEntry[]
+  readonly unreadable: readonly UnreadableEntry[]
 }
 
 /** Names are validated before they come here: none holds a slash. */
@@ -149,21 +162,51 @@ export const readCachedResult = (cacheDir: string, key: CacheKey): Result | null
   return parseOwnResult(json, '0.1.0')
 }
 
-/** Every attachment in the cache that can be read, in the order of the files' names. */
-export const listCache = (cacheDir: string): CacheEntry[] => {
+const namesNobody = 'it does not say which attachment it is of'
+
+/** What is in a file of the cache; words where that is no attachment; null where the file has gone meanwhile. */
+const readEntry = (path: string): CacheEntry | string | null => {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return null
+    return error instanceof Error && 'code' in error ? `it can't be read (${error.code})` : String(error)
+  }
+  const entry = parseEntry(text)
+  if (entry) return [entry.network, entry.containerId, entry.ifName].includes('') ? namesNobody : entry
+  try {
+    JSON.parse(text)
+  } catch {
+    return 'it holds no JSON'
+  }
+  return `${namesNobody}, as those of old releases of libcni`
+}
+
+/**
+ * Everything in the cache, in the order of the files' names. Where there is none there is nothing in it.
+ * @throws SystemError where the directory can't be read
+ */
+export const listCache = (cacheDir: string): CacheListing => {
+  const directory = join(cacheDir, 'results')
+  const entries: CacheEntry[] = []
+  const unreadable: UnreadableEntry[] = []
   let names: string[]
   try {
-    names = readdirSync(join(cacheDir, 'results')).sort()
+    names = readdirSync(directory).sort()
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return []
+    if (isErrno(error, 'ENOENT')) return { entries, unreadable }
     throw error
   }
-  return names.flatMap((name) => {
-    try {
-      const entry = parseEntry(readFileSync(join(cacheDir, 'results', name), 'utf8'))
-      return entry && entry.network !== '' && entry.ifName !== '' ? [entry] : []
-    } catch {
-      return []
-    }
-  })
+  for (const name of names) {
+    const path = join(directory, name)
+    const entry = readEntry(path)
+    if (typeof entry === 'string') unreadable.push({ path, why: entry })
+    else if (entry) entries.push(entry)
+  }
+  return { entries, unreadable }
 }
+
+/** Whether a file that can't be read may, by its name, be of an attachment to the network. */
+export const mayBeOf = (network: string, { path }: UnreadableEntry): boolean =>
+  basename(path).startsWith(`${network}-`)

@@ -4,9 +4,9 @@
  * ours completely and foreign plugins by their DEL, so that nothing waits for the runtime's own DEL.
  */
 import { type Action, type Call, readConf } from './attachment.ts'
-import { defaultCacheDir, listCache, readCachedResult, removeCache, writeCache } from './cache.ts'
+import { defaultCacheDir, listCache, mayBeOf, readCachedResult, removeCache, writeCache } from './cache.ts'
 import type { NetworkConf, PluginConf } from './conflist.ts'
-import { executePlugin, findPlugin, parseOutput } from './delegate.ts'
+import { executePlugin, findPlugin, notAsked, parseOutput } from './delegate.ts'
 import { type Added, type CallOptions, carryOut, type Invocation, inSession, targetOf } from './dispatch.ts'
 import { checkNetworkName } from './environment.ts'
 import { CniError, codes } from './error.ts'
@@ -15,7 +15,7 @@ import { goString } from './json.ts'
 import { toVersion } from './result.ts'
 import type { Host, Session } from './session.ts'
 import type { AttachmentId, JsonObject, Result } from './types.ts'
-import { allows, checkVersion, versionOf } from './version.ts'
+import { allows, checkVersion, currentVersion, versionOf } from './version.ts'
 
 /** What to do with a network. */
 export interface ChainOptions extends CallOptions, Omit<Invocation, 'conf' | 'stdin'> {
@@ -31,6 +31,12 @@ export interface ChainOptions extends CallOptions, Omit<Invocation, 'conf' | 'st
    * not told to remove anything else.
    */
   readonly valid?: readonly AttachmentId[] | undefined
+  /**
+   * GC: asks plugins of ours what else to remove in configurations older than 1.1.0, too, which have no GC. A runtime
+   * keeps to the spec; an operator who calls for it wants everything gone. Plugins that are executed are not asked, and
+   * the log says so. Default false.
+   */
+  readonly anyVersion?: boolean | undefined
 }
 
 /** Keys of a plugin's configuration, whatever their case, give way to what is injected. */
@@ -196,10 +202,15 @@ const checkAll = async (session: Session, options: ChainOptions, cacheDir: strin
 
 /** Deletes what the cache knows and the list does not, then lets each plugin look for more. Returns all errors. */
 const collect = async (options: ChainOptions, cacheDir: string | null): Promise<CniError[]> => {
-  const { network, valid, host, signal } = options
+  const { network, valid, host, signal, anyVersion = false } = options
   const errors: CniError[] = []
   const keep = new Set(valid?.map(({ containerId, ifName }) => `${containerId}/${ifName}`))
-  for (const entry of cacheDir === null ? [] : listCache(cacheDir)) {
+  const cached = cacheDir === null ? { entries: [], unreadable: [] } : listCache(cacheDir)
+  for (const one of cached.unreadable.filter((file) => mayBeOf(network.name, file)))
+    host.log?.warn(`${one.path} stands for an attachment that is not deleted: ${one.why}`, {
+      network: network.name,
+    })
+  for (const entry of cached.entries) {
     const { containerId, ifName, netnsPath, args, capabilityArgs } = entry
     if (entry.network !== network.name || keep.has(`${containerId}/${ifName}`)) continue
     try {
@@ -208,13 +219,17 @@ const collect = async (options: ChainOptions, cacheDir: string | null): Promise<
       errors.push(prefixed(`failed to delete stale attachment ${containerId} ${ifName}: `, error))
     }
   }
-  if (!allows(network.cniVersion, 'GC')) return errors
+  const hasGc = allows(network.cniVersion, 'GC')
+  if (!hasGc && !anyVersion) return errors
   const list = valid?.map(({ containerId, ifName }) => ({ containerID: containerId, ifname: ifName }))
   const more: JsonObject = list ? { 'cni.dev/valid-attachments': list, 'cni.dev/attachments': list } : {}
   await inSession(host, targetOf(options), signal, async (session) => {
     for (const plugin of network.plugins)
       try {
-        await runPlugin(session, options, plugin, confFor(options, plugin, more))
+        const rawConf = confFor(options, plugin, more)
+        if (hasGc) await runPlugin(session, options, plugin, rawConf)
+        else if (!host.plugins.has(plugin.type)) notAsked(session, plugin.type, rawConf)
+        else await runPlugin(session, options, plugin, rawConf, { cniVersion: currentVersion })
       } catch (error) {
         errors.push(prefixed(`failed to GC plugin ${plugin.type}: `, error))
       }

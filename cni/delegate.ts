@@ -5,7 +5,8 @@ import { isObject, lookup } from './fold.ts'
 import { goString } from './json.ts'
 import { parseOwnResult } from './result.ts'
 import type { Session } from './session.ts'
-import type { Result, Verb } from './types.ts'
+import type { JsonObject, Result, Verb } from './types.ts'
+import { versionOf } from './version.ts'
 
 /** Milliseconds a plugin may take: below the four minutes that kubelet gives a sandbox, above dhcp's longest try. */
 const TIMEOUT = 220_000
@@ -96,6 +97,12 @@ export const executePlugin = async ({ session, type, verb, stdin }: Delegation):
   if (stderr !== '') log.warn(stderr.trimEnd(), { plugin: type })
   return stdout
 }
+
+/** Tells that a plugin to be executed has no GC, because its configuration is too old for it. */
+export const notAsked = ({ log }: Session, type: string, rawConf: JsonObject): void =>
+  log.warn(
+    `the plugin ${goString(type)} was not asked what to remove: the configuration is of version ${versionOf(rawConf)}, and GC came with 1.1.0`,
+  )
 
 /** Reads what an executed ADD printed; a result without a version has the configuration's. @throws CniError code 999 */
 export const parseOutput = (stdout: string, cniVersion: string, type: string): Result => {

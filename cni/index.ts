@@ -1,7 +1,15 @@
 /** The CNI protocol as a library: plugins called in process, chains, configurations, results. */
 
 export { CniArgs } from './args.ts'
-export { type CacheEntry, type CacheKey, defaultCacheDir, listCache, readCachedResult } from './cache.ts'
+export {
+  type CacheEntry,
+  type CacheKey,
+  type CacheListing,
+  defaultCacheDir,
+  listCache,
+  readCachedResult,
+  type UnreadableEntry,
+} from './cache.ts'
 export { type ChainOptions, runChain } from './chain.ts'
 export {
   findNetwork,

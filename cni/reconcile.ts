@@ -4,7 +4,7 @@
  */
 import { address, isErrno, link } from '../netlink/index.ts'
 import { prepare } from './attachment.ts'
-import { type CacheEntry, defaultCacheDir, listCache } from './cache.ts'
+import { type CacheEntry, defaultCacheDir, listCache, mayBeOf } from './cache.ts'
 import { confFor, runChain } from './chain.ts'
 import { type NetworkConf, parseConfList, parseSingleConf } from './conflist.ts'
 import { type CallOptions, type Host, inSession, targetOf } from './dispatch.ts'
@@ -154,21 +154,25 @@ const deleteAgain = async (entry: CacheEntry, options: ReconcileOptions): Promis
  * have gone is left to GC.
  * Equivalent: `linkwright reconcile`.
  * @returns an entry an attachment, in the order of the cache
- * @throws Error where the cache can't be read; what is wrong with one attachment is in its entry
+ * @throws Error where the cache can't be read, while a file of it that can't is told to the log; what is wrong with one attachment is in its entry
  */
 export const reconcile = async (options: ReconcileOptions): Promise<Reconciled[]> => {
   const { cacheDir = defaultCacheDir, network, signal } = options
-  const list = (): CacheEntry[] =>
-    listCache(cacheDir).filter((entry) => network === undefined || entry.network === network)
+  const select = (entries: readonly CacheEntry[]) =>
+    entries.filter((entry) => network === undefined || entry.network === network)
   using host = openHost(options.host)
   const shared = { ...options, host }
-  const entries = list()
+  const cached = listCache(cacheDir)
+  for (const one of cached.unreadable)
+    if (network === undefined || mayBeOf(network, one))
+      host.log?.warn(`${one.path} stands for an attachment that is not looked at: ${one.why}`)
+  const entries = select(cached.entries)
   const outcomes: Reconciled[] = []
   for (const entry of entries) {
     signal?.throwIfAborted()
     outcomes.push(await reconcileOne(entry, shared))
   }
-  const left = new Set(list().map(keyOf))
+  const left = new Set(select(listCache(cacheDir).entries).map(keyOf))
   for (const [i, entry] of entries.entries()) {
     const outcome = outcomes[i]!
     if (outcome.repairs.length === 0 || left.has(keyOf(entry))) continue

@@ -9,7 +9,7 @@ export interface Entry {
 const installing = (name: 'install' | 'uninstall') => async (): Promise<Command> =>
   (await import('./install/index.ts')).installCommands[name]!
 
-const network = (name: 'add' | 'del' | 'check' | 'status' | 'gc') => async (): Promise<Command> =>
+const network = (name: 'add' | 'del' | 'check' | 'status') => async (): Promise<Command> =>
   (await import('./network.ts'))[name] as Command
 
 /** Every command, in the order of the help. */
@@ -22,7 +22,10 @@ export const commands: Readonly<Record<string, Entry>> = {
   del: { summary: 'detach it again', load: network('del') },
   check: { summary: 'check that an attachment is as it was made', load: network('check') },
   status: { summary: 'tell whether a network could take attachments now', load: network('status') },
-  gc: { summary: 'remove attachments that are no longer wanted', load: network('gc') },
+  gc: {
+    summary: 'remove attachments that are no longer wanted',
+    load: async () => (await import('./gc.ts')).gc as Command,
+  },
   reconcile: {
     summary: 'make NAT, port mappings and firewall rules again that somebody has flushed',
     load: async () => (await import('./reconcile.ts')).reconcile as Command,

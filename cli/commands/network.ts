@@ -1,8 +1,8 @@
-/** add, del, check, status, gc: what cnitool does, with our plugins in process. */
+/** add, del, check, status: what cnitool does, with our plugins in process. */
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { defaultCacheDir, listCache } from '../../cni/cache.ts'
+import { defaultCacheDir } from '../../cni/cache.ts'
 import { type ChainOptions, runChain } from '../../cni/chain.ts'
 import {
   findNetwork,
@@ -16,8 +16,7 @@ import { CniError } from '../../cni/error.ts'
 import { isObject } from '../../cni/fold.ts'
 import { printJson } from '../../cni/json.ts'
 import { errorJson } from '../../cni/serve.ts'
-import type { AttachmentId, JsonObject } from '../../cni/types.ts'
-import { Netns } from '../../netlink/netns.ts'
+import type { JsonObject } from '../../cni/types.ts'
 import { type Command, defineCommand, type Output, UsageError } from '../command.ts'
 import { hostEnvironment } from '../environment.ts'
 import { stderrLogger } from '../log.ts'
@@ -58,7 +57,8 @@ const ofAttachment = {
   ...common,
 } as const
 
-const positionalHelp = `NETWORK is a .conf or .conflist file, - for standard input, or the name of a network in the directory
+/** What the arguments of all of these mean. */
+export const positionalHelp = `NETWORK is a .conf or .conflist file, - for standard input, or the name of a network in the directory
 $NETCONFPATH (default: /etc/cni/net.d). NETNS is the path of a network namespace, or a name that ip netns
 knows.`
 
@@ -66,7 +66,8 @@ knows.`
 export const setting = (value: string | undefined, variable: string, fallback: string): string =>
   value ?? (process.env[variable] || fallback)
 
-const loadNetwork = (argument: string): NetworkConf => {
+/** The network that an argument names. @throws CniError */
+export const loadNetwork = (argument: string): NetworkConf => {
   if (argument === '-') {
     const text = readFileSync(0, 'utf8')
     return /"plugins"\s*:/.test(text) ? parseConfList(text) : parseSingleConf(text)
@@ -102,7 +103,7 @@ interface CommonValues {
 }
 
 /** Runs a chain with this process as its host, stopped by SIGINT and SIGTERM. */
-const run = async (
+export const run = async (
   values: CommonValues,
   output: Output,
   makeOptions: () => Omit<ChainOptions, 'host' | 'path' | 'cacheDir' | 'signal'>,
@@ -165,58 +166,4 @@ export const status = defineCommand({
   options: common,
   run: (values, [network = ''], output) =>
     run(values, output, () => ({ verb: 'STATUS', network: loadNetwork(network) })),
-})
-
-const isNamespace = (path: string): boolean => {
-  try {
-    Netns.open(path).close()
-    return true
-  } catch {
-    return false
-  }
-}
-
-const parseAttachment = (text: string): AttachmentId => {
-  const [containerId = '', ifName = '', ...rest] = text.split('/')
-  if (containerId === '' || ifName === '' || rest.length > 0)
-    throw new UsageError(`--keep ${text}: expected CONTAINERID/IFNAME`)
-  return { containerId, ifName }
-}
-
-export const gc = defineCommand({
-  name: 'gc',
-  summary: 'remove attachments that are no longer wanted, with everything that belongs to them',
-  positionals: 'NETWORK [NETNS]',
-  description: `${positionalHelp}
-
-Say which attachments stay: by name, by whether their namespace is still there, or none.`,
-  options: {
-    keep: {
-      type: 'string',
-      multiple: true,
-      value: 'CONTAINERID/IFNAME',
-      help: 'an attachment that stays; may be repeated',
-    },
-    'keep-live': { type: 'boolean', help: 'every cached attachment stays whose namespace is still there' },
-    all: { type: 'boolean', help: 'nothing stays' },
-    ...common,
-  },
-  run: (values, [network = ''], output) => {
-    const keep = (values.keep ?? []).map(parseAttachment)
-    const live = values['keep-live'] ?? false
-    if (values.all ? keep.length > 0 || live : keep.length === 0 && !live)
-      throw new UsageError('say what stays: --keep or --keep-live, or --all for nothing')
-    return run(values, output, () => {
-      const loaded = loadNetwork(network)
-      const cached = live ? listCache(values['cache-dir'] ?? defaultCacheDir) : []
-      return {
-        verb: 'GC',
-        network: loaded,
-        valid: [
-          ...keep,
-          ...cached.filter((entry) => entry.network === loaded.name && isNamespace(entry.netnsPath)),
-        ].map(({ containerId, ifName }) => ({ containerId, ifName })),
-      }
-    })
-  },
 })

@@ -56,7 +56,7 @@ const lookAtLeftBehind = async (
 /** What both looks have found, of the networks that are asked for. */
 const judgeTwice = async (
   look: () => Promise<LeftBehind>,
-  names: ReadonlyMap<string, string>,
+  names: ReadonlySet<string>,
   only: readonly string[],
 ): Promise<{ readonly left: LeftBehind; readonly findings: readonly Finding[] }> => {
   const left = await look()
@@ -80,7 +80,7 @@ export const examine = async (places: Places): Promise<readonly Finding[]> => {
   const conf = await see(TIMEOUT, () => lookAtConfDir(confDir, plugins))
   const known = networksOf(conf)
   const networks = known.filter(({ name }) => places.networks.length === 0 || places.networks.includes(name))
-  const names = new Map(known.map(({ name, conf: { cniVersion } }) => [name, cniVersion || '0.1.0']))
+  const names = new Set(known.map(({ name }) => name))
   const wanted = wantedOf(networks, new Set(plugins.keys()))
   const types = wanted.map(({ type }) => type)
   const path = binDirs.join(':')

@@ -1,9 +1,10 @@
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import {
   type CacheEntry,
   listCache,
+  mayBeOf,
   printCacheEntry,
   readCachedResult,
   removeCache,
@@ -98,7 +99,7 @@ describe('the cache', () => {
   it('gives nothing where nothing is', () => {
     expect(readCachedResult('/nowhere', entry)).toBeNull()
     expect(readCachedResult(withFile(golden.replace(/,"result".*/, '}')), entry)).toBeNull()
-    expect(listCache('/nowhere')).toEqual([])
+    expect(listCache('/nowhere')).toEqual({ entries: [], unreadable: [] })
   })
 
   it("does not take another attachment's result for ours, whose file has the same name", () => {
@@ -106,7 +107,7 @@ describe('the cache', () => {
     expect(readCachedResult(withFile(golden), key)).toBeNull()
   })
 
-  it('lists what can be read', () => {
+  it('lists what can be read, and tells of the rest', () => {
     const directory = withFile(golden)
     for (const [name, text] of [
       ['a', 'x'],
@@ -119,7 +120,17 @@ describe('the cache', () => {
     ] as const)
       writeFileSync(join(directory, 'results', name), text)
     mkdirSync(join(directory, 'results', 'e'))
-    expect(listCache(directory)).toEqual([
+    const nobody = 'it does not say which attachment it is of'
+    const { entries, unreadable } = listCache(directory)
+    expect(unreadable).toEqual(
+      [
+        ['a', 'it holds no JSON'],
+        ['b', `${nobody}, as those of old releases of libcni`],
+        ['c', nobody],
+        ['e', "it can't be read (EISDIR)"],
+      ].map(([name = '', why]) => ({ path: join(directory, 'results', name), why })),
+    )
+    expect(entries).toEqual([
       {
         containerId: 'c',
         ifName: 'i',
@@ -131,6 +142,26 @@ describe('the cache', () => {
         result: null,
       },
       { ...entry, result: JSON.parse(JSON.stringify(entry.result)) },
+    ])
+  })
+
+  it('passes over what is deleted while it is read, and does not pass over a directory that is none', () => {
+    const directory = temporaryDirectory()
+    mkdirSync(join(directory, 'results'))
+    symlinkSync('nothing', join(directory, 'results', 'gone'))
+    expect(listCache(directory)).toEqual({ entries: [], unreadable: [] })
+    const file = join(directory, 'file')
+    writeFileSync(file, '')
+    expect(() => listCache(file)).toThrow('ENOTDIR')
+  })
+
+  it('tells by the name whose a file may be', () => {
+    const of = (network: string, name: string) => mayBeOf(network, { path: `/results/${name}`, why: '' })
+    expect(['a', 'a-b', 'b', 'a-b-c'].map((network) => of(network, 'a-b-c'))).toEqual([
+      true,
+      true,
+      false,
+      false,
     ])
   })
 })

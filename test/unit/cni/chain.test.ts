@@ -415,6 +415,72 @@ describe('GC of a network', () => {
     expect(journal).toEqual(['good DEL', 'bad DEL', 'good GC '])
   })
 
+  it('tells of files in the cache that may be of the network and can not be read', async () => {
+    const plugin = fakePlugin()
+    const { run, cacheDir, log } = setUp({ plugins: [plugin], confs: [{ type: 'fake' }] })
+    for (const id of ['a', 'b']) remember(cacheDir, 'net', id)
+    const file = join(cacheDir, 'results', 'net-a-eth0')
+    writeFileSync(file, '{')
+    writeFileSync(join(cacheDir, 'results', 'other-c-eth0'), '{')
+    await run('GC', { valid: [] })
+    expect(plugin.journal).toEqual(['fake DEL', 'fake GC '])
+    expect(log.lines).toEqual([
+      expect.stringContaining(`${file} stands for an attachment that is not deleted: it holds no JSON`),
+    ])
+  })
+
+  it.each(['0.2.0', '0.4.0', '1.0.0', '1.1.0'])(
+    'asks plugins of ours in version %s where it is to ask in any',
+    async (cniVersion) => {
+      const journal: string[] = []
+      const seen: unknown[] = []
+      const gc: AnyPlugin['gc'] = async ({ conf, cniVersion: version, ipam }, valid) => {
+        seen.push(version, conf, valid)
+        await ipam?.gc(valid)
+      }
+      const plugin: AnyPlugin = { ...fakePlugin({ type: 'one' }, journal), gc }
+      const addresses = fakePlugin({ type: 'addresses', kind: 'ipam' }, journal)
+      const { run, cacheDir, log } = setUp({
+        plugins: [plugin, addresses],
+        confs: [{ type: 'one', mtu: 1300, ipam: { type: 'addresses' } }],
+        list: { cniVersion },
+      })
+      for (const id of ['a', 'b']) remember(cacheDir, 'net', id)
+      const valid = [{ containerId: 'b', ifName: 'eth0' }]
+      await run('GC', { valid, anyVersion: true })
+      expect(seen).toEqual(['1.1.0', expect.objectContaining({ mtu: 1300 }), valid])
+      expect(journal).toEqual(['one DEL', 'addresses GC b/eth0'])
+      expect(log.lines).toEqual([])
+    },
+  )
+
+  it('does not ask plugins that are executed in old versions, and says so', async () => {
+    const foreign = new ForeignPlugin('other')
+    const journal: string[] = []
+    const plugin: AnyPlugin = {
+      ...fakePlugin({ type: 'one' }, journal),
+      gc: async (context, valid) => {
+        await context.ipam?.gc(valid)
+        await context.delegate({ type: 'other' }).gc(valid)
+      },
+    }
+    const confs = [{ type: 'one', ipam: { type: 'other' } }, { type: 'other' }]
+    const ask = async (cniVersion: string) => {
+      const { run, log } = setUp({ plugins: [plugin], confs, list: { cniVersion } })
+      await run('GC', { valid: [], anyVersion: true, path: foreign.directory })
+      return log.lines
+    }
+    const told = await ask('1.0.0')
+    expect(told).toHaveLength(3)
+    for (const line of told)
+      expect(line).toContain(
+        'the plugin "other" was not asked what to remove: the configuration is of version 1.0.0, and GC came with 1.1.0',
+      )
+    expect(foreign.executions).toEqual([])
+    expect(await ask('1.1.0')).toEqual([])
+    expect(foreign.executions.map(({ env }) => env.CNI_COMMAND)).toEqual(['GC', 'GC', 'GC'])
+  })
+
   it('does not ask plugins in old versions, and does nothing where the list says so', async () => {
     const plugin = fakePlugin()
     const old = setUp({ plugins: [plugin], confs: [{ type: 'fake' }], list: { cniVersion: '1.0.0' } })

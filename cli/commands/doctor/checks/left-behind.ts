@@ -1,5 +1,5 @@
 /** What attachments have left behind: nothing of it is needed, and some of it is in the way. */
-import { allows } from '../../../../cni/version.ts'
+import type { UnreadableEntry } from '../../../../cni/cache.ts'
 import { masqueradeComment } from '../../../../plugins/shared/masquerade-nftables.ts'
 import type { AttachmentFacts, CacheFacts } from '../facts/attachments.ts'
 import type { LinkFacts, ReservationFacts, RuleFacts, RuleOwner } from '../facts/left-behind.ts'
@@ -59,25 +59,14 @@ const byNetwork = <T>(
   return groups
 }
 
-/** How to have a network collected: `gc` needs its configuration, in a version that has GC. */
+/** How to have a network collected: `gc` needs its configuration. */
 type Collect = (network: string) => string
 const collect =
-  (networks: ReadonlyMap<string, string>): Collect =>
-  (network) => {
-    const version = networks.get(network)
-    if (version === undefined)
-      return `linkwright gc FILE --keep-live removes it, with the configuration that ${network} had: there is none of that name now`
-    const gc = `linkwright gc ${network} --keep-live removes what nobody uses`
-    return allows(version, 'GC')
-      ? gc
-      : `${gc}, if its cniVersion is 1.1.0 for that time: it is ${version}, which has no GC`
-  }
-
-/** Attachments that the cache knows are deleted one by one, in any version. */
-const deletion =
-  (networks: ReadonlyMap<string, string>, advice: Collect): Collect =>
+  (networks: ReadonlySet<string>): Collect =>
   (network) =>
-    networks.has(network) ? `linkwright gc ${network} --keep-live deletes them` : advice(network)
+    networks.has(network)
+      ? `linkwright gc ${network} --keep-live removes what nobody uses`
+      : `linkwright gc FILE --keep-live removes it, with the configuration that ${network} had: there is none of that name now`
 
 const checkAttachments = (attachments: readonly AttachmentFacts[], advice: Collect): readonly Finding[] => {
   const gone = attachments.filter(({ namespace }) => namespace === 'gone')
@@ -103,16 +92,18 @@ const checkAttachments = (attachments: readonly AttachmentFacts[], advice: Colle
   )
 }
 
-const checkUnread = (unread: number): readonly Finding[] =>
-  unread === 0
-    ? []
-    : [
-        warning('orphan.cache', `${count(unread, 'file')} of the cache can not be read as attachments`, {
-          advice:
-            'what they stood for seems to be left behind below: before linkwright gc, make sure that its containers are gone',
-          facts: { files: unread },
-        }),
-      ]
+const checkUnreadable = (files: readonly UnreadableEntry[]): readonly Finding[] => {
+  const [first, ...others] = files
+  if (!first) return []
+  const more = others.length > 0 ? `, and ${count(others.length, 'other')}` : ''
+  return [
+    warning('orphan.cache', `${first.path} can not be read as an attachment: ${first.why}${more}`, {
+      advice:
+        'what it stands for seems to be left behind below: remove the file when its container is gone; until then linkwright gc --keep-live does nothing in its network',
+      facts: listed(files.map(({ path, why }) => ({ path, why }))),
+    }),
+  ]
+}
 
 /** @param what of one and of many: `link`, `links` */
 const checkThings = <T>(
@@ -156,12 +147,12 @@ const networkOfRule =
   }
 
 /**
- * @param networks those that a configuration is found of, and its version
+ * @param networks those that a configuration is found of
  * @param only the networks that are asked for; none: all
  */
 export const checkLeftBehind = (
   left: LeftBehind,
-  networks: ReadonlyMap<string, string>,
+  networks: ReadonlySet<string>,
   only: readonly string[] = [],
 ): readonly Finding[] => {
   const { cache, links, rules, reservations } = left
@@ -174,7 +165,7 @@ export const checkLeftBehind = (
       ? advice(network)
       : 'there is no cache of attachments: where a runtime keeps it elsewhere, name it with --cache-dir'
   const hashes = new Map(
-    [...networks.keys()].map((network) => [
+    [...networks].map((network) => [
       masqueradeComment({ network, containerId: '', ifName: '' }).split('-')[0]!,
       network,
     ]),
@@ -184,8 +175,8 @@ export const checkLeftBehind = (
     return only.length === 0 || typeof network !== 'string' || only.includes(network)
   }
   const findings = [
-    ...checkUnread(cache.value?.unread ?? 0),
-    ...checkAttachments(all, deletion(networks, advice)),
+    ...checkUnreadable(cache.value?.unreadable ?? []),
+    ...checkAttachments(all, advice),
     ...checkThings('orphan.reservation', 'reservation', reservations, {
       isKnown: ({ network, containerId, ifName }) => known.hasAttachment(network, containerId, ifName),
       networkOf: ({ network }) => network,

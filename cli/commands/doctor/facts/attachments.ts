@@ -1,29 +1,15 @@
 /** Attachments that the cache knows, and whether their containers are there. */
-import { accessSync, constants, readdirSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { join } from 'node:path'
-import { type CacheEntry, listCache } from '../../../../cni/cache.ts'
-import { isErrno } from '../../../../netlink/error.ts'
-import { Netns, NotANamespaceError } from '../../../../netlink/netns.ts'
-
-/** `unknown`: it has no path, or the path can't be opened by this process. */
-export type NamespaceState = 'there' | 'gone' | 'unknown'
+import { type CacheEntry, listCache, type UnreadableEntry } from '../../../../cni/cache.ts'
+import { type NamespaceState, namespacePathOf, namespaceState } from '../../../namespace-state.ts'
+import { isForbidden } from '../finding.ts'
 
 export interface AttachmentFacts
   extends Pick<CacheEntry, 'network' | 'containerId' | 'ifName' | 'netnsPath'> {
   readonly namespace: NamespaceState
   /** Families of its addresses. */
   readonly families: readonly (4 | 6)[]
-}
-
-const stateOf = (path: string): NamespaceState => {
-  if (path === '') return 'unknown'
-  try {
-    Netns.open(path).close()
-    return 'there'
-  } catch (error) {
-    const gone = error instanceof NotANamespaceError || isErrno(error, 'ENOENT', 'ENOTDIR', 'ESRCH', 'ENXIO')
-    return gone ? 'gone' : 'unknown'
-  }
 }
 
 /** Families of the addresses in a result of any version. */
@@ -33,38 +19,32 @@ const familiesOf = ({ result }: CacheEntry): readonly (4 | 6)[] => {
   return [...new Set(addresses.map((address) => (address.includes(':') ? 6 : 4)))]
 }
 
-/** What can't be read would seem not to be there, and its attachments nobody's. @throws SystemError */
-const checkReadable = (path: string): void => {
-  try {
-    accessSync(path, constants.R_OK)
-  } catch (error) {
-    // Deleted meanwhile.
-    if (!isErrno(error, 'ENOENT')) throw error
-  }
-}
-
 export interface CacheFacts {
   readonly attachments: readonly AttachmentFacts[]
   /** Files that say of no attachment whose it is: broken ones, and those of old releases of libcni. */
-  readonly unread: number
+  readonly unreadable: readonly UnreadableEntry[]
 }
 
-/** What the cache knows; null where there is none. @throws SystemError where it, or a file of it, can't be read */
+/**
+ * What the cache knows; null where there is none.
+ * @throws Error where this process may not read it, or a file of it: what that stands for would seem to be nobody's
+ */
 export const lookAtCache = (cacheDir: string): CacheFacts | null => {
-  const results = join(cacheDir, 'results')
-  if (!statSync(results, { throwIfNoEntry: false })) return null
-  const names = readdirSync(results)
-  for (const name of names) checkReadable(join(results, name))
-  const attachments = listCache(cacheDir).map((entry): AttachmentFacts => {
-    const { network, containerId, ifName, netnsPath } = entry
+  if (!statSync(join(cacheDir, 'results'), { throwIfNoEntry: false })) return null
+  const { entries, unreadable } = listCache(cacheDir)
+  const hidden = unreadable.find(({ why }) => isForbidden(why))
+  if (hidden) throw new Error(`${hidden.path}: ${hidden.why}`)
+  const attachments = entries.map((entry): AttachmentFacts => {
+    const { network, containerId, ifName } = entry
+    const netnsPath = namespacePathOf(entry)
     return {
       network,
       containerId,
       ifName,
       netnsPath,
-      namespace: stateOf(netnsPath),
+      namespace: namespaceState(netnsPath),
       families: familiesOf(entry),
     }
   })
-  return { attachments, unread: Math.max(0, names.length - attachments.length) }
+  return { attachments, unreadable }
 }

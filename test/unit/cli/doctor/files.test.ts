@@ -140,7 +140,7 @@ it('knows attachments of results in any version, and their namespaces', () => {
   add('d', join(cacheDir, 'results', 'net-a-eth0'), {})
   writeFileSync(join(cacheDir, 'results', 'broken'), '{')
   const found = lookAtCache(cacheDir)
-  expect(found?.unread).toBe(1)
+  expect(found?.unreadable).toEqual([{ path: join(cacheDir, 'results', 'broken'), why: 'it holds no JSON' }])
   expect(
     found?.attachments.map(({ containerId, namespace, families }) => [containerId, namespace, families]),
   ).toEqual([

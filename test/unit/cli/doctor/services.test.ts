@@ -134,15 +134,12 @@ describe('left behind', () => {
   const mark = (containerId: string, network = 'net') =>
     masqueradeComment({ network, containerId, ifName: 'eth0' }).slice(0, 33)
   const nothing: LeftBehind = {
-    cache: seen({ attachments: [attachment], unread: 0 }),
+    cache: seen({ attachments: [attachment], unreadable: [] }),
     links: seen([]),
     rules: seen([]),
     reservations: seen([]),
   }
-  const networks = new Map([
-    ['net', '1.1.0'],
-    ['old', '1.0.0'],
-  ])
+  const networks = new Set(['net', 'old'])
   const find = (more: Partial<LeftBehind>, only: readonly string[] = []) =>
     checkLeftBehind({ ...nothing, ...more }, networks, only)
   const judge = (more: Partial<LeftBehind>, only?: readonly string[]) => bad(find(more, only))
@@ -174,12 +171,28 @@ describe('left behind', () => {
     ).toEqual({})
   })
   it('is an attachment without its namespace', () => {
-    const cache = (more: Partial<CacheFacts>) => seen({ attachments: [attachment], unread: 0, ...more })
+    const cache = (more: Partial<CacheFacts>) => seen({ attachments: [attachment], unreadable: [], ...more })
     const gone = cache({ attachments: [{ ...attachment, namespace: 'gone' }] })
     expect(judge({ cache: gone })).toEqual({ 'orphan.attachment.net': 'warning' })
     expect(judge({ cache: gone }, ['old'])).toEqual({})
     expect(judge({ cache: cache({ attachments: [{ ...attachment, namespace: 'unknown' }] }) })).toEqual({})
-    expect(judge({ cache: cache({ unread: 1 }) })).toEqual({ 'orphan.cache': 'warning' })
+  })
+  it('is perhaps what a file of the cache stands for that can not be read', () => {
+    const unreadable = ['a', 'b', 'c'].map((name) => ({ path: `/results/${name}`, why: 'it holds no JSON' }))
+    const tell = (files: CacheFacts['unreadable']) =>
+      find({ cache: seen({ attachments: [attachment], unreadable: files }) }).find(
+        ({ id }) => id === 'orphan.cache',
+      )
+    expect(tell([])).toBeUndefined()
+    expect(tell(unreadable.slice(0, 1))).toMatchObject({
+      severity: 'warning',
+      message: '/results/a can not be read as an attachment: it holds no JSON',
+      facts: { count: 1, first: [{ path: '/results/a', why: 'it holds no JSON' }] },
+    })
+    expect(tell(unreadable)).toMatchObject({
+      message: expect.stringMatching(/, and 2 others$/),
+      facts: { count: 3 },
+    })
   })
   it('is a reservation, a link, a rule of nobody', () => {
     for (const one of [reservation('d', 'eth0'), reservation('c', 'net1'), reservation('d', null)])
@@ -201,13 +214,12 @@ describe('left behind', () => {
       'orphan.rule.unknown-network': 'warning',
     })
   })
-  it('is taken away by what suits the configuration', () => {
+  it('is taken away with the configuration that there is', () => {
     const advice = (network: string, cache: LeftBehind['cache'] = nothing.cache) =>
       find({ cache, reservations: seen([reservation('d', 'eth0', network)]) }).find(
         ({ severity }) => severity === 'warning',
       )?.advice
     expect(advice('net')).toBe('linkwright gc net --keep-live removes what nobody uses')
-    expect(advice('old')).toContain('it is 1.0.0, which has no GC')
     expect(advice('lost')).toContain('linkwright gc FILE')
     expect(advice('net', seen(null))).toContain('--cache-dir')
   })
