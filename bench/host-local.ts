@@ -6,6 +6,7 @@ import type { JsonObject } from '../cni/types.ts'
 import { hostLocal } from '../ipam/index.ts'
 import { Netns } from '../netlink/netns.ts'
 import { plugins } from '../plugins/index.ts'
+import { type Server, serve } from './daemon/server.ts'
 import { Launcher } from './launcher.ts'
 import type { Findings, Row } from './row.ts'
 import type { Setting } from './setting.ts'
@@ -43,7 +44,18 @@ interface Contestant {
   run(verb: Verb): Promise<number>
 }
 
-const measure = async (setting: Setting, launcher: Launcher, count: number): Promise<Findings> => {
+const modes = [
+  { key: 'in process', words: 'in process' },
+  { key: 'served', words: 'through launcher and daemon' },
+  { key: 'ours', words: 'standalone' },
+] as const
+
+const measure = async (
+  setting: Setting,
+  launcher: Launcher,
+  { env }: Server,
+  count: number,
+): Promise<Findings> => {
   const samples = new Samples()
   const folder = join(setting.scratch, 'reservations')
   const dirs = { ours: join(folder, 'ours'), peer: join(folder, 'peer') }
@@ -60,7 +72,12 @@ const measure = async (setting: Setting, launcher: Launcher, count: number): Pro
       return performance.now() - start
     },
   }
-  const executed = (name: string, binDir: string, dataDir: string): Contestant => ({
+  const executed = (
+    name: string,
+    binDir: string,
+    dataDir: string,
+    variables?: Server['env'],
+  ): Contestant => ({
     name,
     run: async (verb) =>
       (
@@ -71,11 +88,13 @@ const measure = async (setting: Setting, launcher: Launcher, count: number): Pro
           conf: confOf(dataDir),
           containerId: name,
           netns,
+          env: variables,
         })
       ).took,
   })
   const contestants = [
     inProcess,
+    executed('served', setting.ours, dirs.ours, env),
     executed('ours', setting.ours, dirs.ours),
     ...(setting.peers ? [executed('peer', setting.peers, dirs.peer)] : []),
   ]
@@ -100,11 +119,11 @@ const measure = async (setting: Setting, launcher: Launcher, count: number): Pro
   }
   if (!setting.peers) return { rows: [], notes: note }
   const rows = (['ADD', 'DEL'] as const).flatMap((verb) =>
-    ['in process', 'ours'].map(
-      (name): Row => ({
+    modes.map(
+      ({ key, words }): Row => ({
         group: 'host-local',
-        case: `host-local ${verb}, ${count} reservations, ${name === 'ours' ? 'executed' : name}`,
-        ours: samples.of(`${name} ${verb}`),
+        case: `host-local ${verb}, ${count} reservations, ${words}`,
+        ours: samples.of(`${key} ${verb}`),
         peer: 'Go, executed',
         theirs: samples.of(`peer ${verb}`),
         target: count === MANY && verb === 'ADD' ? TARGET : undefined,
@@ -116,15 +135,17 @@ const measure = async (setting: Setting, launcher: Launcher, count: number): Pro
 
 export const hostLocalRows = async (setting: Setting): Promise<Findings> => {
   const launcher = new Launcher(setting)
+  const server = await serve(setting, 'host-local')
   Netns.createNamed(netns).close()
   const all: Findings[] = []
   try {
     for (const count of [0, 1_000, MANY]) {
       setting.progress(`host-local, ${count} reservations`)
-      all.push(await measure(setting, launcher, count))
+      all.push(await measure(setting, launcher, server, count))
     }
   } finally {
     await launcher.close()
+    await server.service.stop()
     Netns.deleteNamed(netns)
   }
   return { rows: all.flatMap(({ rows }) => rows), notes: all.flatMap(({ notes }) => notes) }

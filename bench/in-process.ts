@@ -153,7 +153,7 @@ const opening = (steps: readonly Step[]): Step[] => {
 }
 
 const measure = async (setting: Setting, ipMasq: boolean): Promise<Findings> => {
-  const name = ipMasq ? 'with ipMasq' : 'without ipMasq'
+  const name = ipMasq ? 'bridge with ipMasq' : 'bridge'
   const conf = classic({
     name: ipMasq ? 'masq' : 'plain',
     bridge: ipMasq ? 'cni0' : 'cni1',

@@ -2,7 +2,7 @@
  * The measuring itself: bundled and started by scripts/bench.mjs in namespaces of its own, where this process's network
  * namespace plays the host. Takes one argument, what to do, as JSON.
  */
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { loadavg } from 'node:os'
 import { chainRows } from './chain/index.ts'
 import { daemonRows } from './daemon/index.ts'
@@ -11,12 +11,20 @@ import { executed } from './executed.ts'
 import { hostLocalRows } from './host-local.ts'
 import { inProcess } from './in-process.ts'
 import { machine } from './machine.ts'
-import { asJson, asText, type Report } from './report.ts'
+import { asJson, asText, type Report, type Results } from './report.ts'
 import type { Findings } from './row.ts'
 import type { Setting } from './setting.ts'
 import { startUp } from './start-up.ts'
+import { fillTables } from './tables.ts'
 
-/** What scripts/bench.mjs asks for. */
+/** What scripts/bench.mjs asks for, where nothing is to be measured. */
+interface Refresh {
+  /** The page whose tables are to be written. */
+  readonly page: string
+  readonly results: string
+}
+
+/** What it asks for else. */
 interface Order extends Omit<Setting, 'progress'> {
   /** What each of the peers is. */
   readonly introductions: readonly string[]
@@ -40,7 +48,13 @@ const groups: Readonly<Record<string, (setting: Setting) => Promise<Findings>>> 
 }
 
 const main = async (): Promise<void> => {
-  const order = JSON.parse(process.argv[2] ?? '') as Order
+  const asked = JSON.parse(process.argv[2] ?? '') as Order | Refresh
+  if ('page' in asked) {
+    const report = JSON.parse(readFileSync(asked.results, 'utf8')) as Results
+    writeFileSync(asked.page, fillTables(readFileSync(asked.page, 'utf8'), report))
+    return
+  }
+  const order = asked
   const { missing, introductions } = order
   const notes = missing
     ? [`no peers in ${missing}: what is compared with them is left out (PEER_CNI_PATH names another folder)`]

@@ -28,10 +28,12 @@ export interface Report {
   readonly notes: readonly string[]
 }
 
-/** Three digits that count. */
-const short = (value: number): string => {
+/** Three digits that count; two of what is tiny. */
+export const short = (value: number): string => {
   if (value >= 100) return value.toFixed(0)
-  return value >= 10 ? value.toFixed(1) : value.toFixed(value >= 1 ? 2 : 3)
+  if (value >= 10) return value.toFixed(1)
+  if (value >= 1) return value.toFixed(2)
+  return value >= 0.01 || value === 0 ? value.toFixed(3) : value.toPrecision(2)
 }
 
 const figures = ({ median, p95, min }: Stats): string[] => [median, p95, min].map(short)
@@ -116,13 +118,23 @@ const rounded = (stats: Stats): Stats => {
   }
 }
 
+/** A row as bench/results.json has it. */
+export type PrintedRow = Row & { readonly ratio: number; readonly kept?: boolean | undefined }
+
+/** bench/results.json. */
+export interface Results extends Omit<Report, 'rows'> {
+  readonly rows: readonly PrintedRow[]
+}
+
 export const asJson = ({ rows, ...rest }: Report): string => {
-  const printed = rows.map((row) => ({
-    ...row,
-    ours: rounded(row.ours),
-    theirs: rounded(row.theirs),
-    ratio: Math.round(ratio(row) * 1000) / 1000,
-    kept: keeps(row) ?? undefined,
-  }))
+  const printed = rows.map(
+    (row): PrintedRow => ({
+      ...row,
+      ours: rounded(row.ours),
+      theirs: rounded(row.theirs),
+      ratio: Number(ratio(row).toPrecision(4)),
+      kept: keeps(row) ?? undefined,
+    }),
+  )
   return `${JSON.stringify({ unit: 'ms', ...rest, rows: printed }, null, 2)}\n`
 }

@@ -13,7 +13,6 @@ import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { writeTables } from './bench-tables.mjs'
 import { root } from './root.mjs'
 import { nodePackage, nodeVersion } from './sea/node-package.mjs'
 
@@ -151,6 +150,10 @@ const environment = () => {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !unwanted.test(name)))
 }
 
+/** Writes the tables of docs/performance.md from bench/results.json. */
+const refresh = (program) =>
+  must(process.execPath, [program, JSON.stringify({ page: join(root, 'docs/performance.md'), results })])
+
 const measure = (program, order) =>
   new Promise((resolve, reject) => {
     const script = ['sh', '-ec', host, 'sh', process.execPath, program, JSON.stringify(order)]
@@ -169,37 +172,40 @@ const measure = (program, order) =>
     })
   })
 
+/** Builds, measures, and writes down what a complete run has found. */
+const run = async ({ program, quick, only, json }, folder) => {
+  const isComplete = !quick && program === 'archive' && only.length === groups.length
+  const executables = prepare(program)
+  const bench = await bundle(folder)
+  const scratch = join(folder, 'scratch')
+  mkdirSync(scratch)
+  await measure(bench, {
+    scratch,
+    floor: compile('floor', folder),
+    launch: compile('launch', folder),
+    nothing: compile('nothing', folder, '-static'),
+    ...executables,
+    ...findPeers(),
+    quick,
+    only,
+    json,
+    results: isComplete ? results : null,
+  })
+  if (isComplete) refresh(bench)
+}
+
 const main = async () => {
   const options = readOptions()
   if (options.help) {
     console.log(usage)
     return
   }
-  if (options.table) {
-    writeTables(results)
-    return
-  }
-  if (process.geteuid?.() !== 0) throw new Exit(1, 'npm run bench makes network namespaces and needs root')
-  const { program } = options
-  const isComplete = !options.quick && program === 'archive' && options.only.length === groups.length
-  const executables = prepare(program)
+  if (!options.table && process.geteuid?.() !== 0)
+    throw new Exit(1, 'npm run bench makes network namespaces and needs root')
   const folder = mkdtempSync(join(tmpdir(), 'linkwright-bench-'))
   try {
-    const scratch = join(folder, 'scratch')
-    mkdirSync(scratch)
-    await measure(await bundle(folder), {
-      scratch,
-      floor: compile('floor', folder),
-      launch: compile('launch', folder),
-      nothing: compile('nothing', folder, '-static'),
-      ...executables,
-      ...findPeers(),
-      quick: options.quick,
-      only: options.only,
-      json: options.json,
-      results: isComplete ? results : null,
-    })
-    if (isComplete) writeTables(results)
+    if (options.table) refresh(await bundle(folder))
+    else await run(options, folder)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -3,14 +3,20 @@ import { type Added, type OpenHost, parseConfList, runChain } from '../../cni/in
 import type { JsonObject } from '../../cni/types.ts'
 import type { Owner } from '../cases.ts'
 import { type Contestant, pathOf } from '../contestant.ts'
-import type { Launcher } from '../launcher.ts'
+import type { Execution, Launcher } from '../launcher.ts'
 import { confOf, listOf, pluginsOf, portMappings } from './network.ts'
 
 /**
  * The plugins of a folder, as a runtime executes them. What the runtime itself does between them is not counted.
- * @param name of the container
+ * @param name of the container @param env further variables
  */
-export const executing = (launcher: Launcher, binDir: string, owner: Owner, name: string): Contestant => {
+export const executing = (
+  launcher: Launcher,
+  binDir: string,
+  owner: Owner,
+  name: string,
+  env?: Execution['env'],
+): Contestant => {
   let last: JsonObject | null = null
   return {
     name,
@@ -26,6 +32,7 @@ export const executing = (launcher: Launcher, binDir: string, owner: Owner, name
           conf: confOf(owner, plugin, previous),
           containerId: name,
           netns: pathOf(name),
+          env,
         })
         took += executed.took
         if (verb === 'ADD') previous = executed.json

@@ -6,7 +6,8 @@ import { Netns } from '../../netlink/netns.ts'
 import { plugins } from '../../plugins/index.ts'
 import type { Owner } from '../cases.ts'
 import { type Contestant, pathOf, rounds, verbs } from '../contestant.ts'
-import { Launcher } from '../launcher.ts'
+import { serve } from '../daemon/server.ts'
+import { type Execution, Launcher } from '../launcher.ts'
 import type { Findings, Row } from '../row.ts'
 import type { Setting } from '../setting.ts'
 import { Samples } from '../stats.ts'
@@ -16,7 +17,7 @@ import { pluginsOf } from './network.ts'
 import { traced } from './traced.ts'
 
 const TARGET = 0.1
-/** Attachments before those in process are measured. */
+/** Attachments before those in process and by the daemon are measured. */
 const WARM_UP = 200
 const PEER = 'Go, executed'
 const CHAIN = 'bridge + ipMasq + portmap + firewall'
@@ -25,6 +26,7 @@ const owners = {
   call: { name: 'chain-call', net: 31 },
   ours: { name: 'chain-ours', net: 32 },
   peer: { name: 'chain-peer', net: 33 },
+  served: { name: 'chain-serv', net: 35 },
 } as const satisfies Record<string, Owner>
 type Who = keyof typeof owners
 
@@ -65,7 +67,14 @@ const timed = async (setting: Setting, racers: readonly Racer[]): Promise<Row[]>
     },
     {
       group: 'chain',
-      case: `${verb} ${CHAIN}, executed`,
+      case: `${verb} ${CHAIN}, through launcher and daemon`,
+      ours: samples.of(`${verb} served`),
+      peer: PEER,
+      theirs: theirs(verb),
+    },
+    {
+      group: 'chain',
+      case: `${verb} ${CHAIN}, standalone`,
       ours: samples.of(`${verb} ours`),
       peer: PEER,
       theirs: theirs(verb),
@@ -79,8 +88,8 @@ const counted = async (setting: Setting, racers: readonly Racer[]): Promise<Row[
   const samples = new Samples()
   for (let i = 0; i < 3; i++)
     for (const { who, contestant, pid } of racers) {
-      const { programs, calls } = await traced(setting.scratch, pid, () => contestant.run('ADD'))
-      samples.add(`processes ${who}`, programs)
+      const { processes, calls } = await traced(setting.scratch, pid, () => contestant.run('ADD'))
+      samples.add(`processes ${who}`, processes)
       samples.add(`system calls ${who}`, calls)
       await contestant.run('DEL')
     }
@@ -89,7 +98,7 @@ const counted = async (setting: Setting, racers: readonly Racer[]): Promise<Row[
       (who): Row => ({
         group: 'chain',
         unit,
-        case: `ADD ${CHAIN}, ${who === 'call' ? 'in process' : 'executed'}: ${unit}`,
+        case: `ADD ${CHAIN}, ${who === 'call' ? 'in process' : 'standalone'}: ${unit}`,
         ours: samples.of(`${unit} ${who}`),
         peer: PEER,
         theirs: samples.of(`${unit} peer`),
@@ -103,6 +112,7 @@ const chained = async (
   peers: string,
   launcher: Launcher,
   host: OpenHost,
+  env: Execution['env'],
 ): Promise<Row[]> => {
   const cacheDir = join(setting.scratch, 'chain-cache')
   mkdirSync(cacheDir, { recursive: true })
@@ -116,18 +126,22 @@ const chained = async (
     const owner = owners[who]
     if (who === 'call')
       return { who, contestant: calling(host, owner, container(name), cacheDir), pid: process.pid }
-    const binDir = who === 'ours' ? setting.ours : peers
-    return { who, contestant: executing(launcher, binDir, owner, container(name)), pid: launcher.pid }
+    const binDir = who === 'peer' ? peers : setting.ours
+    const variables = who === 'served' ? env : undefined
+    const contestant = executing(launcher, binDir, owner, container(name), variables)
+    return { who, contestant, pid: launcher.pid }
   }
   try {
-    const racers = (['call', 'ours', 'peer'] as const).map((who) => racerOf(who, `chained-${who}`))
-    const [{ contestant: called }] = racers as [Racer]
+    const racers = (['call', 'served', 'ours', 'peer'] as const).map((who) => racerOf(who, `chained-${who}`))
+    const resident = racers.filter(({ who }) => who === 'call' || who === 'served')
     for (let i = 0; i < (setting.quick ? WARM_UP / 10 : WARM_UP); i++)
-      for (const verb of verbs) await called.run(verb)
+      for (const { contestant } of resident) for (const verb of verbs) await contestant.run(verb)
     // Bridges, tables and chains stay: a host has had containers before.
     for (const { contestant } of racers) for (const verb of verbs) await contestant.run(verb)
     const rows = await timed(setting, racers)
-    return [...rows, ...(await counted(setting, racers))]
+    // What the daemon does is not the launchers' work.
+    const countable = racers.filter(({ who }) => who !== 'served')
+    return [...rows, ...(await counted(setting, countable))]
   } finally {
     for (const name of made) Netns.deleteNamed(pathOf(name))
   }
@@ -139,10 +153,11 @@ export const chainRows = async (setting: Setting): Promise<Findings> => {
   const missing = pluginsOf(owners.peer).find(({ type }) => !existsSync(join(peers, String(type))))
   if (missing) return { rows: [], notes: [`chain left out: there is no ${missing.type} in ${peers}`] }
   const launcher = new Launcher(setting)
+  const { service, env } = await serve(setting, 'chain')
   using host = openHost({ plugins, sync: true })
   try {
     setting.progress('chain')
-    const rows = await chained(setting, peers, launcher, host)
+    const rows = await chained(setting, peers, launcher, host, env)
     setting.progress('chain, portmap among many')
     return {
       rows: [...rows, ...(await manyRows(setting, peers, launcher, host.connections!.rtnetlink))],
@@ -152,5 +167,6 @@ export const chainRows = async (setting: Setting): Promise<Findings> => {
     }
   } finally {
     await launcher.close()
+    await service.stop()
   }
 }

@@ -6,8 +6,8 @@ import { join } from 'node:path'
 
 /** What strace has counted. */
 export interface Counts {
-  /** Programs that were executed, the plugins themselves among them. */
-  readonly programs: number
+  /** Those that have executed a program, the plugins' own among them; a launcher stays the same. */
+  readonly processes: number
   readonly calls: number
 }
 
@@ -15,10 +15,9 @@ export interface Counts {
 const countIn = (file: string): Counts => {
   const lines = readFileSync(file, 'latin1').split('\n')
   const begun = lines.filter((line) => /^\d+ +\w+\(/.test(line))
+  const executing = begun.filter((line) => /^\d+ +execve\(.*( = 0|<unfinished \.\.\.>)$/.test(line))
   return {
-    programs: begun.filter(
-      (line) => /^\d+ +execve\(.* = 0$/.test(line) || /^\d+ +execve\(.*unfinished/.test(line),
-    ).length,
+    processes: new Set(executing.map((line) => line.split(' ', 1)[0])).size,
     calls: begun.length,
   }
 }
