@@ -38,18 +38,43 @@ export const requireBridge = async (
   )
 }
 
-/** A container's port: a veth whose other end is in another namespace. */
-const isContainerPort = ({ kind, linkNetnsId }: Link): boolean => kind === 'veth' && linkNetnsId !== undefined
+/**
+ * The group of ports whose attachment goes. Like those by which links are deleted it is beyond what administrators use
+ * (see LinkDeleter), and next to them: none is deleted by it.
+ */
+const GOING = 0x3fff_ffff
+
+/** A container's port: a veth whose other end is in another namespace. One that is about to go is no more. */
+const isContainerPort = ({ kind, linkNetnsId, group }: Link): boolean =>
+  kind === 'veth' && linkNetnsId !== undefined && group < GOING
+
+/**
+ * The ports of a bridge. Before anybody else's counts, the own ones show that they go: of two attachments that go at the
+ * same time each would keep the rules for the other, and nobody would remove them.
+ */
+const portsOf = async (
+  { host }: Pick<Context<unknown>, 'host'>,
+  bridge: number,
+  isOwn: (port: Link) => boolean,
+): Promise<readonly Link[]> => {
+  const ports = await host.run(link.list({ master: bridge }))
+  const own = ports.filter((port) => isOwn(port) && isContainerPort(port))
+  if (own.length === 0 || !ports.some((port) => isContainerPort(port) && !isOwn(port))) return ports
+  // One that can't be marked is gone, or is one more reason for others to leave the rules: no error.
+  await host.batch(own.map(({ index }) => link.set(index, { group: GOING })))
+  return await host.run(link.list({ master: bridge }))
+}
 
 /**
  * Bridges of these that no container is on, the attachment itself left out.
  * @param own the attachment that goes; its ports are known by the result of ADD, or by their alias
  */
 export const unusedBridges = async (
-  { host, network }: Pick<Context<unknown>, 'host' | 'network'>,
+  context: Pick<Context<unknown>, 'host' | 'network'>,
   bridges: Iterable<string>,
   own?: Pick<Attachment<unknown>, 'containerId' | 'ifName' | 'prevResult'>,
 ): Promise<Set<string>> => {
+  const { host, network } = context
   const unused = new Set<string>()
   const names = new Set(own?.prevResult?.interfaces?.flatMap(({ name, sandbox }) => (sandbox ? [] : [name])))
   const alias = own && ownerAlias(network, own)
@@ -59,7 +84,7 @@ export const unusedBridges = async (
     if (outcome && !outcome.ok && !isErrno(outcome.error, 'ENODEV')) throw outcome.error
     if (!outcome?.ok) unused.add(name)
     else if (outcome.value.kind === 'bridge') {
-      const ports = await host.run(link.list({ master: outcome.value.index }))
+      const ports = await portsOf(context, outcome.value.index, isOwn)
       if (!ports.some((port) => isContainerPort(port) && !isOwn(port))) unused.add(name)
     } else if (isOwn(outcome.value)) unused.add(name)
   }

@@ -148,6 +148,8 @@ export const removeAttachment = (attachment: Attachment<FirewallConf>): Promise<
     plan: (lists, addresses) => removalOf(lists, owner, addresses),
     async bridges(isolated) {
       const own = await bridgesOf(attachment, attachment)
+      // Nothing tells which one it was on: its ADD has been undone, while the last container went.
+      if (own.size === 0) return unusedBridges(attachment, isolated)
       return unusedBridges(
         attachment,
         [...isolated].filter((bridge) => own.has(bridge)),

@@ -117,6 +117,32 @@ describe('ingressPolicy', () => {
     expect(await rulesOf(it.host, 'CNI-FORWARD')).toHaveLength(1)
   })
 
+  test('the rules of a bridge go with its last containers, though these go at the same time', async () => {
+    const it = await node()
+    const { one, two } = await three(it, { ingressPolicy: 'same-bridge' })
+    const conf = firewallConf({ ingressPolicy: 'same-bridge' })
+    const stages = async () => (await filterRules(it.host)).filter((line) => / cni0 /.test(line)).length
+    // Each finds the port of the other, which the bridge plugin has yet to delete.
+    await it.del(conf, one.call)
+    expect(await stages()).toBe(2)
+    await it.check(conf, two.call)
+    await it.del(conf, { ...two.call, prevResult: undefined })
+    expect(await stages()).toBe(0)
+    for (const { call } of [one, two]) await it.del({ type: 'bridge', bridge: 'cni0' }, call)
+    expect(await it.host.ipJson('link', 'show', 'master', 'cni0')).toEqual([])
+  })
+
+  test('the rules of a bridge without containers go with a DEL that does not know its bridge', async () => {
+    const it = await node()
+    const { one, two } = await three(it, { ingressPolicy: 'same-bridge' })
+    const conf = firewallConf({ ingressPolicy: 'same-bridge' })
+    const about = async (bridge: string) =>
+      (await filterRules(it.host)).filter((line) => line.includes(` ${bridge} `)).length
+    for (const { call } of [one, two]) await it.del({ type: 'bridge', bridge: 'cni0' }, call)
+    await it.del(conf, { container: one.container, containerId: 'undone' })
+    expect([await about('cni0'), await about('cni1')]).toEqual([0, 2])
+  })
+
   test('of ptp: a container is alone', async () => {
     const it = await node()
     const attachPtp = async (name: string, address: string) => {
