@@ -7,19 +7,13 @@ import { Netns, NotANamespaceError } from '../netlink/netns.ts'
 export type NamespaceState = 'there' | 'gone' | 'unknown'
 
 /** Where an attachment's namespace is: releases of libcni before 1.3 do not keep it, but the result tells it, too. */
-export const namespacePathOf = ({
-  netnsPath,
-  ifName,
-  result,
-}: Pick<CacheEntry, 'netnsPath' | 'ifName' | 'result'>): string => {
+export const namespacePathOf = ({ netnsPath, result }: Pick<CacheEntry, 'netnsPath' | 'result'>): string => {
   if (netnsPath !== '') return netnsPath
   const interfaces: unknown = result?.interfaces
   if (!Array.isArray(interfaces)) return ''
-  const own: unknown = interfaces.find((one: unknown) => {
-    const { name, sandbox } = (one ?? {}) as { readonly name?: unknown; readonly sandbox?: unknown }
-    return name === ifName && typeof sandbox === 'string' && sandbox.startsWith('/')
-  })
-  return (own as { readonly sandbox: string } | undefined)?.sandbox ?? ''
+  // All that are in the container are in the same one.
+  const sandboxes = interfaces.map((one: unknown) => (one as { readonly sandbox?: unknown } | null)?.sandbox)
+  return sandboxes.find((path): path is string => typeof path === 'string' && path.startsWith('/')) ?? ''
 }
 
 /** What is at the path of a namespace; empty: it has none. */

@@ -138,6 +138,14 @@ it('knows attachments of results in any version, and their namespaces', () => {
   add('c', '', {})
   // A plain file that a reboot left.
   add('d', join(cacheDir, 'results', 'net-a-eth0'), {})
+  // As libcni kept it before 1.3; the result tells where it is.
+  const interfaces = [
+    { name: 'host0', sandbox: '' },
+    { name: 'host1' },
+    null,
+    { name: 'eth0', sandbox: '/proc/self/ns/net' },
+  ]
+  add('e', '', { interfaces })
   writeFileSync(join(cacheDir, 'results', 'broken'), '{')
   const found = lookAtCache(cacheDir)
   expect(found?.unreadable).toEqual([{ path: join(cacheDir, 'results', 'broken'), why: 'it holds no JSON' }])
@@ -148,6 +156,7 @@ it('knows attachments of results in any version, and their namespaces', () => {
     ['b', 'gone', [4]],
     ['c', 'unknown', []],
     ['d', 'gone', []],
+    ['e', 'there', []],
   ])
 })
 
