@@ -3,7 +3,8 @@
  * lose patience or are killed, containers vanish, and for a part of the time the process that does the work dies again
  * and again. In between it is quiet for a moment: everything is deleted, and the node has to be what it was.
  *
- * SOAK_MINUTES: how long, 30 by default. SOAK_SEED: the same chance once more.
+ * SOAK_MINUTES: how long, 30 by default. SOAK_SEED: the same chance once more. `npm run soak -- attachments` is this
+ * alone.
  */
 import { randomInt } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -53,6 +54,7 @@ test.each(parts)('$name', { timeout: minutes * 60_000 + 600_000 }, async ({ open
   const tally = new Tally()
   const memory = new Figures()
   const descriptors = new Figures()
+  let served = 0
   const node = await soakNode()
   const { host } = node
   const door = await open(node)
@@ -132,16 +134,19 @@ test.each(parts)('$name', { timeout: minutes * 60_000 + 600_000 }, async ({ open
       memory.add(now.memory)
       descriptors.add(Object.values(now.kinds).reduce((sum, count) => sum + count, 0))
     })
-    tally.add(`${door.name}: served by the process: ${await door.served()}`)
+    served = await door.served()
+    expect(served).toBeGreaterThan(0)
     expect(memory.last - memory.first, `MiB resident: ${memory}`).toBeLessThan(GROWTH)
     await season(dying * minutes * 60_000, [...visits, deaths], async () => {
       expect(heldBy(door.pid).children).toEqual([])
     })
+    expect(door.complaints()).toEqual([])
   } finally {
     console.log(
       [
         `seed ${seed}`,
         `${tally}`,
+        `served by the process while it lived: ${served}`,
         `MiB resident, in moments of quiet: ${memory}`,
         `descriptors then: ${descriptors}`,
       ].join('\n'),

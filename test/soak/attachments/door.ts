@@ -54,4 +54,6 @@ export interface Door {
   call(call: Call): Promise<Outcome>
   /** Operations that the process has done so far in this life. */
   served(): Promise<number>
+  /** What the process has said that nobody expects: warnings of the engine, crashes. */
+  complaints(): readonly string[]
 }

@@ -1,14 +1,21 @@
 /** Everything that may be left behind on a node, as far as it can be seen. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { expect } from 'vitest'
 import type { PrivateHost } from '../../support/space.ts'
 import { kernelState } from '../../support/state.ts'
 import { settled } from '../../support/wait.ts'
 import { type Holdings, holdingsOf } from '../support/process.ts'
 
+/** host-local's index, one file a network: it comes when there is much to be found, and stays. */
+const INDEX = /^[df] \/var\/lib\/cni\/networks\/\.linkwright(\/[a-z]+)?$/
+
 /** Files below `/run` and `/var/lib`, names of namespaces, reservations and caches among them. */
 const filesOf = async (host: PrivateHost): Promise<string[]> => {
   const text = await host.must('find', ['/run', '/var/lib', '-mindepth', '1', '-printf', '%y %p\\n'])
-  return text.split('\n').sort()
+  return text
+    .split('\n')
+    .filter((line) => !INDEX.test(line))
+    .sort()
 }
 
 const linkOf = (path: string): string => {
@@ -37,9 +44,11 @@ const programsOf = (host: PrivateHost): string[] => {
     .sort()
 }
 
-/** What belongs to the host. @param pid of the process that does the work, which may have to come to rest */
+/** What belongs to the host. @throws Error while a bridge, which has no port any more, does not know it yet */
 export const inventoryOf = async (host: PrivateHost) => {
   await settled(host)
+  const bridges = await host.ipJson<{ operstate: string }>('link', 'show', 'type', 'bridge')
+  expect(new Set(bridges.map(({ operstate }) => operstate))).toEqual(new Set(['DOWN']))
   return { kernel: await kernelState(host), files: await filesOf(host), programs: programsOf(host) }
 }
 

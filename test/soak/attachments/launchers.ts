@@ -90,6 +90,11 @@ export class Launchers extends Server implements Door {
     return operations.reduce((sum, { count }) => sum + count, 0)
   }
 
+  complaints(): readonly string[] {
+    // Its log is JSON; the other lines are the test's own.
+    return this.log.lines.filter((line) => !line.startsWith('{') && !line.startsWith('# '))
+  }
+
   /** One plugin. */
   async #execute(
     call: Call,

@@ -87,6 +87,10 @@ export class Library implements Door {
     return this.#answered
   }
 
+  complaints(): readonly string[] {
+    return this.#said === '' ? [] : [this.#said]
+  }
+
   async call(call: Call): Promise<Outcome> {
     const child = this.#child
     if (!child) return LOST
