@@ -1,6 +1,7 @@
 /** One connection of a launcher: greeting, request, answer, acknowledgement, and how each of them can fail. */
 import { CniError, codes } from '../cni/error.ts'
 import type { Descriptor } from '../native/binding.ts'
+import { isErrno } from '../netlink/error.ts'
 import {
   ACKNOWLEDGE,
   type Answer,
@@ -57,6 +58,12 @@ type State = 'greeting' | 'request' | 'serving' | 'delivering' | 'over'
 
 const gone = (): CniError =>
   new CniError({ code: codes.internal, msg: 'stopped before it was done: the caller is gone' })
+const broken = ({ message }: Error): CniError =>
+  new CniError({
+    code: codes.tryAgainLater,
+    msg: `stopped before it was done: the connection to the caller: ${message}`,
+    details: 'what was done is undone: try again',
+  })
 const cancelled = (): CniError =>
   new CniError({ code: codes.internal, msg: 'stopped before it was done: by the caller' })
 
@@ -217,7 +224,9 @@ export class Connection {
   }
 
   #end(error: Error | null): void {
-    if (this.#state === 'serving') this.#controller.abort(gone())
+    // Where it is this end that can't go on the caller is there, and is answered.
+    const isGone = error === null || isErrno(error, 'ECONNRESET')
+    if (this.#state === 'serving') this.#controller.abort(isGone ? gone() : broken(error))
     else if (this.#state === 'delivering')
       this.#acknowledged(error ?? new Error('the caller is gone, and has not said that it was printed'))
     else if (this.idle) this.#close()

@@ -7,12 +7,14 @@ import { type Daemon as DhcpDaemon, startDaemon as startDhcp } from '../ipam/dhc
 import { createDhcp } from '../ipam/dhcp/plugin.ts'
 import type { Descriptor } from '../native/binding.ts'
 import { plugins as allPlugins } from '../plugins/index.ts'
+import { connectionsWithin } from './capacity.ts'
 import { Connection, type ConnectionOptions, type Exchange } from './connection.ts'
 import { Executor } from './execute.ts'
 import { Hosts } from './hosts.ts'
 import { type Listener, listen } from './listener.ts'
 import { Metrics } from './metrics.ts'
 import type { OperationLog } from './operation-log.ts'
+import { maxDescriptors } from './process-facts.ts'
 import { type Answer, type DaemonRequest, encodeGreeting, encodeWelcome, VERSION } from './protocol.ts'
 import { Scheduler } from './scheduler.ts'
 import { statusOf } from './status.ts'
@@ -21,6 +23,7 @@ import { Turnstile } from './turnstile.ts'
 /** Where launchers look for it. */
 export const DEFAULT_SOCKET = '/run/linkwright/linkwright.sock'
 
+const MAX_CONNECTIONS = 2048
 /** Milliseconds that requests under way have at the end. */
 const GRACE = 7000
 /** Milliseconds for what has been aborted to be undone. */
@@ -54,7 +57,7 @@ export interface StartOptions extends Pick<ConnectionOptions, 'idleTimeout' | 'p
   readonly scheduler?: Scheduler | undefined
   /** What it serves. Default: all plugins. */
   readonly plugins?: Plugins | undefined
-  /** Connections at a time; others are told to do without. Default 2048. */
+  /** Connections at a time; others are told to do without. Default 2048, or what RLIMIT_NOFILE leaves room for. */
   readonly maxConnections?: number | undefined
 }
 
@@ -119,9 +122,11 @@ class RunningDaemon implements Daemon {
   #hurry: () => void = () => {}
 
   constructor(options: StartOptions, dhcp: DhcpDaemon | undefined, dhcpSocket: string) {
-    const { log, operations, software, maxConnections = 2048, plugins: served = allPlugins } = options
+    const { log, operations, software, plugins: served = allPlugins } = options
     this.metrics = options.metrics ?? new Metrics()
     this.scheduler = options.scheduler ?? new Scheduler()
+    const room = connectionsWithin(maxDescriptors(), this.scheduler.concurrency)
+    const { maxConnections = Math.min(MAX_CONNECTIONS, room) } = options
     this.#log = log
     this.#software = software
     this.#dhcp = dhcp

@@ -139,11 +139,16 @@ export class ServedHost {
   readonly #conf: Readonly<Record<string, unknown>>
   readonly #folder = temporaryFolder('launchers')
 
-  constructor(host: PrivateHost, container: Container, conf: Readonly<Record<string, unknown>>) {
+  constructor(
+    host: PrivateHost,
+    container: Container,
+    conf: Readonly<Record<string, unknown>>,
+    daemon: Resident = new Resident(host),
+  ) {
     this.host = host
     this.container = container
     this.#conf = conf
-    this.daemon = new Resident(host)
+    this.daemon = daemon
     copyFileSync(dist('linkwright-launcher'), join(this.#folder, 'linkwright-launcher'))
     writeFileSync(join(this.#folder, 'linkwright-cni'), standIn, { mode: 0o755 })
     for (const type of ['bridge', 'portmap', 'tuning'])
