@@ -16,6 +16,8 @@ export interface Memory {
   readonly rss: number
   /** The same, of pages that several processes have in theirs its share only (PSS), MiB. */
   readonly pss: number
+  /** Of the resident set what is no file's, and only this process has, MiB. */
+  readonly anonymous: number
   readonly threads: number
 }
 
@@ -78,7 +80,12 @@ export class Service {
     if (this.#hasEnded) throw new Error(`${this.#name} has ended: ${this.#printed}`)
     const folder = `/proc/${this.#child.pid}`
     const mebibytes = (name: string): number => numberIn(`${folder}/smaps_rollup`, name) / 1024
-    return { rss: mebibytes('Rss'), pss: mebibytes('Pss'), threads: numberIn(`${folder}/status`, 'Threads') }
+    return {
+      rss: mebibytes('Rss'),
+      pss: mebibytes('Pss'),
+      anonymous: mebibytes('Anonymous'),
+      threads: numberIn(`${folder}/status`, 'Threads'),
+    }
   }
 
   /** Ends it. Safe to repeat. */

@@ -4,7 +4,7 @@ import { Netns } from '../../netlink/netns.ts'
 import { executing, pathOf, verbs } from '../contestant.ts'
 import type { Launcher } from '../launcher.ts'
 import type { Row } from '../row.ts'
-import { Service } from '../service.ts'
+import { type Memory, Service } from '../service.ts'
 import { classic, type Setting } from '../setting.ts'
 import { stats } from '../stats.ts'
 import { serve } from './server.ts'
@@ -29,31 +29,45 @@ export const memory = async (setting: Setting, launcher: Launcher): Promise<Row[
   Netns.createNamed(pathOf(name)).close()
   try {
     await pause(SETTLED)
-    const nothing = bare.memory().rss
-    const idle = service.memory().rss
+    const nothing = bare.memory()
+    const idle = service.memory()
     const conf = classic({ name, bridge: 'cni-memory', subnet: '10.47.0.0/16', ipMasq: true })
     const contestant = executing(launcher, { binDir, conf, name, env })
-    const attach = async (): Promise<number> => {
+    const attach = async (): Promise<Memory> => {
       for (let i = 0; i < count; i++) for (const verb of verbs) await contestant.run(verb)
       await pause(SETTLED)
-      return service.memory().rss
+      return service.memory()
     }
     const once = await attach()
     const twice = await attach()
-    const row = (what: string, ours: number, peer: string, theirs: number, limit?: number): Row => ({
-      group: 'daemon',
-      unit: 'MiB',
-      case: `daemon, RSS ${what}`,
-      ours: stats([ours]),
-      peer,
-      theirs: stats([theirs]),
-      limit,
-    })
-    return [
-      row('idle', idle, `Node ${program.version} that does nothing`, nothing, IDLE),
-      row(`after ${count} ADDs and DELs`, once, 'idle', idle, AFTER),
-      row(`after ${count} more`, twice, `after ${count}`, once, AFTER),
-    ]
+    const states = [
+      {
+        when: 'idle',
+        ours: idle,
+        peer: `Node ${program.version} that does nothing`,
+        theirs: nothing,
+        limit: IDLE,
+      },
+      { when: `after ${count} ADDs and DELs`, ours: once, peer: 'idle', theirs: idle, limit: AFTER },
+      { when: `after ${count} more`, ours: twice, peer: `after ${count}`, theirs: once, limit: AFTER },
+    ] as const
+    const kinds = [
+      { kind: 'rss', words: 'RSS' },
+      { kind: 'anonymous', words: 'anonymous' },
+    ] as const
+    return kinds.flatMap(({ kind, words }) =>
+      states.map(
+        ({ when, ours, peer, theirs, limit }): Row => ({
+          group: 'daemon',
+          unit: 'MiB',
+          case: `daemon, ${words} ${when}`,
+          ours: stats([ours[kind]]),
+          peer,
+          theirs: stats([theirs[kind]]),
+          limit: kind === 'rss' ? limit : undefined,
+        }),
+      ),
+    )
   } finally {
     Netns.deleteNamed(pathOf(name))
     await bare.stop()
