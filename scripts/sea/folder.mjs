@@ -12,7 +12,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { withLock } from '../lock.mjs'
 import { root } from '../root.mjs'
 import { runNode } from '../run-node.mjs'
@@ -66,12 +66,16 @@ export const fillFolder = async (folder, { arch, form }) => {
 
 /** Everything that the folder is made from. What dist/ is made from has been read when that was built. */
 const fingerprint = (addon) => {
-  const below = (folder) => readdirSync(join(root, folder)).map((name) => `${folder}/${name}`)
+  const below = (folder) =>
+    readdirSync(join(root, folder), { withFileTypes: true, recursive: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => relative(root, join(entry.parentPath ?? entry.path, entry.name)))
+      .sort()
   const hash = createHash('sha256')
   for (const name of [
     'dist/.fingerprint',
-    ...below('scripts/sea').sort(),
-    ...below('deploy/systemd').sort(),
+    ...below('scripts/sea'),
+    ...below('deploy/systemd'),
     'LICENSE',
     'README.md',
   ]) {
