@@ -4,8 +4,8 @@ import type { Logger } from '../cni/plugin.ts'
 
 /** Bytes that may wait for a reader of the log that does not keep up. */
 const LIMIT = 1 << 20
-/** Milliseconds until a full pipe is tried again. */
-const AGAIN = 20
+/** Milliseconds until a full pipe or a full disk is tried again: what waits then goes on where it was cut. */
+const again: { readonly [code: string]: number } = { EAGAIN: 20, ENOSPC: 500, EDQUOT: 500 }
 
 export interface LogWriterOptions {
   /** Bytes that may wait; lines beyond are dropped, and counted. Default 1 MiB. */
@@ -69,8 +69,9 @@ export class LogWriter {
 
   #send(): void {
     writeFile(this.#fd, this.#underWay!, (error, written) => {
-      if (error?.code === 'EAGAIN') {
-        setTimeout(() => this.#send(), AGAIN)
+      const pause = again[error?.code ?? '']
+      if (pause !== undefined) {
+        setTimeout(() => this.#send(), pause)
         return
       }
       // Nobody listens; that is no reason to end.
