@@ -10,11 +10,12 @@ import { daemonNode } from '../kernel/ipam/dhcp/daemon.ts'
 import { kea4 } from '../support/dhcp/kea4.ts'
 import { eventually } from '../support/wait.ts'
 import { killedKeeper, killedServer, lossyNetwork } from './dhcp/disturbances.ts'
-import { Tenant, Turnstile } from './dhcp/tenant.ts'
+import { Tenant } from './dhcp/tenant.ts'
 import { Chance } from './support/chance.ts'
 import { holdingsOf } from './support/process.ts'
 import { storm as stormOf } from './support/storm.ts'
 import { Tally } from './support/tally.ts'
+import { Turnstile } from './support/turnstile.ts'
 
 const minutes = Number(process.env.SOAK_MINUTES || 30)
 const seed = Number(process.env.SOAK_SEED || randomInt(2 ** 31))

@@ -5,12 +5,15 @@ import type { DaemonStatus } from '../../../daemon/status.ts'
 import { Server } from '../../support/dhcp/server.ts'
 import type { PrintedResult } from '../../support/plugin.ts'
 import { type Finished, plainEnv } from '../../support/program.ts'
+import { Turnstile } from '../support/turnstile.ts'
 import type { Call, Door, Outcome } from './door.ts'
 import type { SoakNode } from './node.ts'
 
 const SOCKET = '/run/linkwright/linkwright.sock'
 /** Milliseconds for one plugin: twenty runtimes may all have to start Node. */
 const TIMEOUT = 120_000
+/** Plugins at a time while no daemon serves: each is a Node that starts. */
+const ALONE = 4
 
 type Plugin = Call['network']['plugins'][number]
 
@@ -69,6 +72,8 @@ const codeOf = ({ status, signal, stdout, stderr }: Finished): number => {
 export class Launchers extends Server implements Door {
   readonly name = 'launchers and daemon'
   readonly #node: SoakNode
+  readonly #alone = new Turnstile(ALONE)
+  #serves = false
 
   constructor(node: SoakNode) {
     super(node.host, 'soak-daemon')
@@ -77,10 +82,13 @@ export class Launchers extends Server implements Door {
 
   async start(): Promise<void> {
     const args = ['daemon', '--no-dhcp', '--socket', SOCKET]
-    await this.launch({ file: this.#node.linkwright, args, ready: /"message":"ready"/ })
+    const command = { file: this.#node.linkwright, args, ready: /"message":"ready"/ }
+    await this.launch({ ...command, deadline: TIMEOUT })
+    this.#serves = true
   }
 
   async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    this.#serves = false
     await (signal === 'SIGKILL' ? this.kill() : this.stop())
   }
 
@@ -129,7 +137,8 @@ export class Launchers extends Server implements Door {
     let result = call.result ?? null
     try {
       for (const plugin of plugins) {
-        const finished = await this.#execute(call, plugin, result, patience)
+        const execute = () => this.#execute(call, plugin, result, patience)
+        const finished = await (this.#serves ? execute() : this.#alone.pass(execute))
         if (patience.given) return { code: 'given up', text: '' }
         const code = codeOf(finished)
         const text = `${plugin.type}: ${finished.stdout}${finished.stderr}`

@@ -7,6 +7,7 @@ import type { PrintedResult } from '../../support/plugin.ts'
 import type { Container } from '../../support/space.ts'
 import type { Chance } from '../support/chance.ts'
 import type { Tally } from '../support/tally.ts'
+import type { Turnstile } from '../support/turnstile.ts'
 
 export type SoakNode = Awaited<ReturnType<typeof daemonNode>>
 
@@ -14,28 +15,6 @@ export type SoakNode = Awaited<ReturnType<typeof daemonNode>>
 const passing = [11, 50]
 /** Milliseconds in which a DEL has to work, however often it has to be repeated. */
 const DEL_DEADLINE = 90_000
-
-/** Few programs at a time: the machine is to be busy with leases, not with starting Node. */
-export class Turnstile {
-  readonly #waiting: (() => void)[] = []
-  #free: number
-
-  constructor(free: number) {
-    this.#free = free
-  }
-
-  async pass<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#free > 0) this.#free--
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    try {
-      return await work()
-    } finally {
-      const next = this.#waiting.shift()
-      if (next) next()
-      else this.#free++
-    }
-  }
-}
 
 export interface TenantOptions {
   readonly node: SoakNode

@@ -13,6 +13,8 @@ export interface Command {
   readonly env?: Readonly<Record<string, string>> | undefined
   /** It serves from when it prints this. */
   readonly ready: RegExp
+  /** Milliseconds until then. Default 10 000. */
+  readonly deadline?: number | undefined
 }
 
 /** A server program in a namespace, in the foreground. Killed at the end of the test that made it. */
@@ -38,7 +40,7 @@ export class Server {
   }
 
   /** Starts it, and waits until it serves. @throws Error with what it printed, where it ends before */
-  protected async launch({ file, args, env, ready }: Command): Promise<void> {
+  protected async launch({ file, args, env, ready, deadline }: Command): Promise<void> {
     if (this.#child) throw new Error(`${file} runs already`)
     // The signal is for the day the test process itself is killed and nobody is left to end it.
     const command = this.#space.command('setpriv', ['--pdeathsig', 'KILL', file, ...args])
@@ -54,7 +56,10 @@ export class Server {
       this.log.push(`${ended}${signal ?? `exit ${status}`}`)
     })
     const what = `${file} serves`
-    const line = await this.log.find(what, (one) => ready.test(one) || one.startsWith(ended), { from })
+    const line = await this.log.find(what, (one) => ready.test(one) || one.startsWith(ended), {
+      from,
+      deadline,
+    })
     if (line.startsWith(ended)) throw new Error(this.log.lines.slice(from).join('\n'))
   }
 
