@@ -136,7 +136,7 @@ export class Stream {
       try {
         sent = this.#native.send(this.#socket, next.rest)
       } catch (error) {
-        this.#fail(error as Error)
+        this.#fail(() => error as Error)
         return
       }
       if (sent < 0) break
@@ -155,14 +155,18 @@ export class Stream {
     this.#listen()
     if (this.#timer && !progress) return
     clearTimeout(this.#timer)
-    const late = () => this.#fail(new Error(`the peer took nothing for ${this.#stalled} ms`))
+    const late = () => this.#fail(() => new Error(`the peer took nothing for ${this.#stalled} ms`))
     this.#timer = setTimeout(late, this.#stalled)
   }
 
-  #fail(error: Error): void {
+  /** @param reason asked only where something waits: an error takes longer than all else that is done here */
+  #fail(reason: () => Error): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    for (const { fail } of this.#pending.splice(0)) fail(error)
+    if (this.#pending.length > 0) {
+      const error = reason()
+      for (const { fail } of this.#pending.splice(0)) fail(error)
+    }
     this.#listen()
   }
 
@@ -170,7 +174,7 @@ export class Stream {
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    this.#fail(new Error('the connection is closed'))
+    this.#fail(() => new Error('the connection is closed'))
     this.#socket.close()
   }
 }

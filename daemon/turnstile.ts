@@ -8,6 +8,8 @@ const AT_ONCE = 4
 export class Turnstile {
   readonly #waiting: (() => void)[] = []
   readonly #atOnce: number
+  /** Let through in this turn. */
+  #passed = 0
   #turning = false
 
   constructor(atOnce = AT_ONCE) {
@@ -16,17 +18,22 @@ export class Turnstile {
 
   /** Resolves when it is the caller's turn, in order of arrival. */
   pass(): Promise<void> {
+    if (!this.#turning) this.#turn()
     return new Promise((resolve) => {
-      this.#waiting.push(resolve)
-      if (!this.#turning) this.#turn()
+      if (this.#passed < this.#atOnce) {
+        this.#passed++
+        resolve()
+      } else this.#waiting.push(resolve)
     })
   }
 
   #turn(): void {
     this.#turning = true
     setImmediate(() => {
-      for (const pass of this.#waiting.splice(0, this.#atOnce)) pass()
-      if (this.#waiting.length > 0) this.#turn()
+      const passing = this.#waiting.splice(0, this.#atOnce)
+      this.#passed = passing.length
+      for (const pass of passing) pass()
+      if (passing.length > 0) this.#turn()
       else this.#turning = false
     })
   }

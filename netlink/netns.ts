@@ -26,8 +26,21 @@ export const NETLINK_ROUTE = 0
 /** nf_tables and its neighbours; linux/netlink.h. */
 export const NETLINK_NETFILTER = 12
 
-/** NSFS_MAGIC and PROC_SUPER_MAGIC, linux/magic.h. */
-const namespaceFilesystems = [0x6e736673, 0x9fa0]
+/** NS_GET_NSTYPE of linux/nsfs.h, ioctl_ns(2). */
+const NS_GET_NSTYPE = 0xb703
+const CLONE_NEWNET = 0x40000000
+
+/** What a descriptor is where it is no network namespace; else null. */
+const otherThanNetns = (descriptor: Descriptor): string | null => {
+  try {
+    const type = binding().ioctl(descriptor, NS_GET_NSTYPE, 0)
+    return type === CLONE_NEWNET ? null : `a namespace of another kind: 0x${type.toString(16)}`
+  } catch {
+    // Everything that is no namespace does not know the question.
+    const { type } = statfsSync(`/proc/self/fd/${descriptor.fd}`)
+    return `file system magic 0x${type.toString(16)}`
+  }
+}
 
 const isDescriptor = (opened: Descriptor | SystemError): opened is Descriptor => !(opened instanceof Error)
 
@@ -123,14 +136,10 @@ export class Netns {
    * @throws NotANamespaceError
    */
   static adopt(descriptor: Descriptor, name = `descriptor ${descriptor.fd}`): Netns {
-    const { type } = statfsSync(`/proc/self/fd/${descriptor.fd}`)
-    if (!namespaceFilesystems.includes(type)) {
-      descriptor.close()
-      throw new NotANamespaceError(
-        `${name} is not a network namespace (file system magic 0x${type.toString(16)})`,
-      )
-    }
-    return new Netns(descriptor)
+    const what = otherThanNetns(descriptor)
+    if (what === null) return new Netns(descriptor)
+    descriptor.close()
+    throw new NotANamespaceError(`${name} is not a network namespace (${what})`)
   }
 
   /** A new one without a name; it lives as long as it is open or something is in it. Its loopback is down. */

@@ -55,12 +55,12 @@ void Poller::Run() {
 }
 
 Failure Poller::Add(const std::shared_ptr<Mailbox>& mailbox, int fd, uint32_t events, uint64_t id) {
-  if (count_ == 0) {
+  const bool first = !epoll_.valid();
+  if (first) {
     if (const Failure failure = Start(mailbox)) return failure;
   }
   const Failure failure = EpollControl(epoll_.get(), EPOLL_CTL_ADD, fd, events, id);
-  if (!failure) count_++;
-  if (count_ == 0) Stop();
+  if (failure && first) Stop();
   return failure;
 }
 
@@ -71,7 +71,6 @@ Failure Poller::Rearm(int fd, uint32_t events, uint64_t id) {
 void Poller::Remove(int fd) {
   // Fails only if somebody else closed the number, and then it has left the set by itself.
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
-  if (--count_ == 0) Stop();
 }
 
 void Poller::Stop() {
@@ -80,7 +79,6 @@ void Poller::Stop() {
   pthread_join(thread_, nullptr);
   epoll_.Reset();
   wake_.Reset();
-  count_ = 0;
 }
 
 }  // namespace linkwright

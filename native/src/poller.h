@@ -16,11 +16,13 @@ class Poller {
   explicit Poller() = default;
   ~Poller() { Stop(); }
 
-  // Starts the thread with the first descriptor. One readiness is one letter; nothing more is told until Rearm().
+  // Starts the thread with the first descriptor; it stays when there are none: a server has one connection after the
+  // other, and making and ending a thread for each costs more than all that a short answer does. One readiness is one
+  // letter; nothing more is told until Rearm().
   Failure Add(const std::shared_ptr<Mailbox>& mailbox, int fd, uint32_t events, uint64_t id);
   Failure Rearm(int fd, uint32_t events, uint64_t id);
-  // Ends the thread with the last descriptor.
   void Remove(int fd);
+  // Ends the thread.
   void Stop();
 
  private:
@@ -31,7 +33,6 @@ class Poller {
   UniqueFd wake_;
   pthread_t thread_{};
   std::shared_ptr<Mailbox> mailbox_;
-  size_t count_ = 0;
 };
 
 }  // namespace linkwright

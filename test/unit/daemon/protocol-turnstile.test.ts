@@ -7,9 +7,8 @@ test('a turnstile lets so many through in a turn of the loop, in order of arriva
   const through: number[] = []
   for (let i = 0; i < 5; i++) void turnstile.pass().then(() => through.push(i))
   await Promise.resolve()
-  expect(through).toEqual([])
+  expect(through).toEqual([0, 1])
   for (const expected of [
-    [0, 1],
     [0, 1, 2, 3],
     [0, 1, 2, 3, 4],
   ]) {

@@ -162,33 +162,6 @@ describe('no callback comes', () => {
   })
 })
 
-describe('the thread of the watches', () => {
-  test('is there while there is a watch', () => {
-    const before = held()
-    const [, one] = streamPair()
-    const [, two] = streamPair()
-    const opened = held().descriptors
-    for (let round = 0; round < 20; round++) {
-      const watches = [one, two].map((descriptor) => native.watch(descriptor, EPOLLIN, () => {}))
-      expect(held().threads).toBe(before.threads + 1)
-      watches[0]!.close()
-      expect(held().threads).toBe(before.threads + 1)
-      if (round % 2) watches[1]!.close()
-      else native.watch(one, EPOLLIN, () => {}).close()
-      watches[1]!.close()
-      expect(held()).toEqual({ threads: before.threads, descriptors: opened })
-    }
-  })
-
-  test('ends when a first watch fails', () => {
-    const before = held()
-    const file = native.open('/proc/self/status', 0, 0)
-    refusal(() => native.watch(file, EPOLLIN, () => {}))
-    file.close()
-    expect(held()).toEqual(before)
-  })
-})
-
 /** In a process of its own: a pair of connected sockets named `client` and `server`. */
 const pair = `
 const address = unixAddress('linkwright-watch-' + process.pid)
@@ -198,6 +171,40 @@ const client = open(1, 1)
 native.connect(client, address)
 const server = native.accept(listener)
 `
+
+describe('the thread of the watches', () => {
+  test('is there from the first watch on, for all of them', async () => {
+    const source = `${pair}
+      const { readdirSync } = require('node:fs')
+      const threads = () => readdirSync('/proc/self/task').length
+      const counts = [threads()]
+      for (let round = 0; round < 20; round++) {
+        const watches = [client, server].map((descriptor) => native.watch(descriptor, 1, () => {}))
+        counts.push(threads())
+        for (const watch of watches) watch.close()
+        counts.push(threads())
+      }
+      console.log(JSON.stringify(counts))
+    `
+    const [before, ...counts] = JSON.parse((await runProgram(source)).stdout) as number[]
+    expect(new Set(counts)).toEqual(new Set([before! + 1]))
+  })
+
+  test('and none where a first watch fails', async () => {
+    const source = `
+      const { readdirSync } = require('node:fs')
+      const held = () => ['task', 'fd'].map((kind) => readdirSync('/proc/self/' + kind).length)
+      const file = native.open('/proc/self/status', 0, 0)
+      const before = held()
+      let code
+      try { native.watch(file, 1, () => {}) } catch (error) { code = error.code }
+      console.log(JSON.stringify({ code, before, after: held() }))
+    `
+    const { code, before, after } = JSON.parse((await runProgram(source)).stdout)
+    expect(code).toBe('EPERM')
+    expect(after).toEqual(before)
+  })
+})
 
 describe('the event loop', () => {
   test('is kept alive by a watch', async () => {

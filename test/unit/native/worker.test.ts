@@ -35,12 +35,15 @@ const done = async (source: string, data?: Record<string, unknown>): Promise<unk
   return message
 }
 
-/** The process with all the threads it will keep: libuv's pool, and what the first worker starts. */
+/** The process with all the threads it will keep: libuv's pool, what the first worker starts, and the one of watches. */
 const settled = async () => {
   await done(`parentPort.postMessage('ready')`)
   await Promise.all(
     Array.from({ length: 8 }, () => native.transact(socket(AF_NETLINK, SOCK_RAW), getLink(1), expecting(1))),
   )
+  const watched = socket(AF_NETLINK, SOCK_RAW)
+  native.watch(watched, EPOLLIN, () => {}).close()
+  watched.close()
   return held()
 }
 
