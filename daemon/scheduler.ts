@@ -2,6 +2,8 @@
 import { randomBytes } from 'node:crypto'
 import { CniError, codes } from '../cni/error.ts'
 import type { Verb } from '../cni/types.ts'
+import { type Arrival, Arrivals } from './arrivals.ts'
+import { type Group, Lines, type Waiter } from './lines.ts'
 
 /** Operations that run at a time, where nothing else is said. See docs/metrics.md for how it was chosen. */
 export const DEFAULT_CONCURRENCY = 32
@@ -28,17 +30,21 @@ export interface Belonging {
   readonly within?: string | undefined
 }
 
-interface Task {
-  readonly container: string | null
+interface Task extends Waiter, Arrival {
   readonly verb: Verb
-  readonly network: string | null
-  /** Arrival. */
-  readonly number: number
+  readonly groups: Group<Task>[]
+  state: 'waiting' | 'running' | 'over'
   begin(): void
 }
 
 /** The verbs that work on an attachment. */
-const touches = ({ verb }: Task): boolean => verb === 'ADD' || verb === 'DEL' || verb === 'CHECK'
+const touches = (verb: Verb): boolean => verb === 'ADD' || verb === 'DEL' || verb === 'CHECK'
+
+/** Those that may have the last quarter of the places. */
+const isUrgent = ({ verb }: Task): boolean => verb === 'DEL' || verb === 'STATUS'
+
+const earlier = (a: Task | undefined, b: Task | undefined): Task | undefined =>
+  a && b ? (a.number < b.number ? a : b) : (a ?? b)
 
 const whole = (name: string, value: number, least: number): number => {
   if (!Number.isSafeInteger(value) || value < least)
@@ -54,68 +60,6 @@ const stopped = ({ reason }: AbortSignal): CniError =>
         msg: `stopped before it was begun: ${reason instanceof Error ? reason.message : String(reason)}`,
         cause: reason,
       })
-
-/** What waits before a task, in order of arrival: what that must not pass. */
-class Before {
-  readonly #containers = new Set<string>()
-  readonly #touched = new Set<string>()
-  readonly #collected = new Set<string>()
-
-  note(task: Task): void {
-    if (task.container !== null) this.#containers.add(task.container)
-    if (task.network === null) return
-    if (task.verb === 'GC') this.#collected.add(task.network)
-    else if (touches(task)) this.#touched.add(task.network)
-  }
-
-  allows(task: Task): boolean {
-    const { container, network, verb } = task
-    if (container !== null && this.#containers.has(container)) return false
-    if (network === null || !(verb === 'GC' || touches(task))) return true
-    return !this.#collected.has(network) && !(verb === 'GC' && this.#touched.has(network))
-  }
-}
-
-/** What is at work. */
-class Running {
-  readonly #containers = new Set<string>()
-  /** ADD, DEL and CHECK by network. */
-  readonly #touching = new Map<string, number>()
-  readonly #collecting = new Set<string>()
-  total = 0
-  /** Those that may not have the last quarter. */
-  ordinary = 0
-
-  enter(task: Task): void {
-    this.#count(task, 1)
-    if (task.container !== null) this.#containers.add(task.container)
-    if (task.network !== null && task.verb === 'GC') this.#collecting.add(task.network)
-  }
-
-  leave(task: Task): void {
-    this.#count(task, -1)
-    if (task.container !== null) this.#containers.delete(task.container)
-    if (task.network !== null && task.verb === 'GC') this.#collecting.delete(task.network)
-  }
-
-  #count(task: Task, step: 1 | -1): void {
-    this.total += step
-    if (!isUrgent(task)) this.ordinary += step
-    if (task.network === null || !touches(task)) return
-    const left = (this.#touching.get(task.network) ?? 0) + step
-    if (left > 0) this.#touching.set(task.network, left)
-    else this.#touching.delete(task.network)
-  }
-
-  allows(task: Task): boolean {
-    const { container, network, verb } = task
-    if (container !== null && this.#containers.has(container)) return false
-    if (network === null || !(verb === 'GC' || touches(task))) return true
-    return !this.#collecting.has(network) && !(verb === 'GC' && this.#touching.has(network))
-  }
-}
-
-const isUrgent = ({ verb }: Task): boolean => verb === 'DEL' || verb === 'STATUS'
 
 /**
  * Lets operations run.
@@ -134,11 +78,18 @@ export class Scheduler {
   readonly queue: number
   /** Places that are not for DEL and STATUS alone. */
   readonly #ordinary: number
-  readonly #running = new Running()
-  /** In order of arrival. */
-  readonly #waiting = new Set<Task>()
+  #running = 0
+  /** Of those, the ones that may not have the last quarter. */
+  #runningOrdinary = 0
+  #waiting = 0
   /** DEL and STATUS. */
   #waitingUrgent = 0
+  readonly #containers = new Lines<Task>((task) => this.#cleared(task))
+  readonly #networks = new Lines<Task>((task) => this.#cleared(task))
+  /** Those that wait for nothing but a place: DEL, STATUS, and the others. */
+  readonly #dels = new Arrivals<Task>()
+  readonly #statuses = new Arrivals<Task>()
+  readonly #others = new Arrivals<Task>()
   #arrived = 0
   /** DELs that have passed the operation which would have been next. */
   #overtaken = 0
@@ -155,12 +106,12 @@ export class Scheduler {
 
   /** Operations at work. */
   get running(): number {
-    return this.#running.total
+    return this.#running
   }
 
   /** Operations that wait. */
   get queued(): number {
-    return this.#waiting.size
+    return this.#waiting
   }
 
   /**
@@ -186,16 +137,18 @@ export class Scheduler {
       if (signal.aborted) return reject(stopped(signal))
       const number = ++this.#arrived
       const abandon = (): void => {
-        this.#remove(task)
+        this.#leave(task)
         reject(stopped(signal))
         // It may have been what others had to wait for.
         this.#pump()
       }
       const task: Task = {
-        container: containerId,
         verb,
-        network,
         number,
+        groups: [],
+        blocked: 0,
+        place: -1,
+        state: 'waiting',
         begin: () => {
           signal.removeEventListener('abort', abandon)
           const turn = `${this.#turnPrefix}-${number}`
@@ -204,18 +157,17 @@ export class Scheduler {
             .then(resolve, reject)
             .finally(() => {
               this.#turns.delete(turn)
-              this.#running.leave(task)
+              this.#leave(task)
               this.#pump()
             })
         },
       }
       signal.addEventListener('abort', abandon, { once: true })
-      this.#waiting.add(task)
-      if (isUrgent(task)) this.#waitingUrgent++
+      this.#enter(task, containerId, network)
       this.#pump()
-      if (!this.#waiting.has(task) || this.#waiting.size <= this.queue) return
+      if (task.state !== 'waiting' || this.#waiting <= this.queue) return
       signal.removeEventListener('abort', abandon)
-      this.#remove(task)
+      this.#leave(task)
       reject(this.#full())
     })
   }
@@ -241,15 +193,51 @@ export class Scheduler {
     })
   }
 
-  #remove(task: Task): void {
-    if (this.#waiting.delete(task) && isUrgent(task)) this.#waitingUrgent--
+  #enter(task: Task, container: string | null, network: string | null): void {
+    const { verb, groups } = task
+    this.#waiting++
+    if (isUrgent(task)) this.#waitingUrgent++
+    if (container !== null) groups.push(this.#containers.enter(container, task, false))
+    if (network !== null && (verb === 'GC' || touches(verb)))
+      groups.push(this.#networks.enter(network, task, verb !== 'GC'))
+    if (task.blocked === 0) this.#cleared(task)
+  }
+
+  /** Nothing but a place keeps it from beginning. */
+  #cleared(task: Task): void {
+    this.#readyOf(task).add(task)
+  }
+
+  #readyOf({ verb }: Task): Arrivals<Task> {
+    return verb === 'DEL' ? this.#dels : verb === 'STATUS' ? this.#statuses : this.#others
+  }
+
+  /** It is over, or has given up. */
+  #leave(task: Task): void {
+    if (task.state === 'running') this.#count(task, -1)
+    else this.#stopWaiting(task)
+    task.state = 'over'
+    const { groups } = task
+    for (const group of groups) group.lines.leave(group, task)
+  }
+
+  #stopWaiting(task: Task): void {
+    this.#waiting--
+    if (isUrgent(task)) this.#waitingUrgent--
+    this.#readyOf(task).delete(task)
+  }
+
+  #count(task: Task, step: 1 | -1): void {
+    this.#running += step
+    if (!isUrgent(task)) this.#runningOrdinary += step
   }
 
   /** Begins everything that may begin now. */
   #pump(): void {
     for (let task = this.#next(); task; task = this.#next()) {
-      this.#remove(task)
-      this.#running.enter(task)
+      this.#stopWaiting(task)
+      task.state = 'running'
+      this.#count(task, 1)
       task.begin()
     }
     if (this.#idle && this.running === 0 && this.queued === 0) {
@@ -260,20 +248,11 @@ export class Scheduler {
 
   /** What is to begin next: the first DEL that may, unless it is another one's turn. */
   #next(): Task | undefined {
-    if (this.#running.total >= this.concurrency) return undefined
-    if (this.#running.ordinary >= this.#ordinary && this.#waitingUrgent === 0) return undefined
-    const before = new Before()
-    let del: Task | undefined
-    let other: Task | undefined
-    for (const task of this.#waiting) {
-      if (del && other) break
-      if (other && this.#waitingUrgent === 0) break
-      if (this.#mayBegin(task, before)) {
-        if (task.verb === 'DEL') del ??= task
-        else other ??= task
-      }
-      before.note(task)
-    }
+    if (this.#running >= this.concurrency) return undefined
+    const isFull = this.#runningOrdinary >= this.#ordinary
+    if (isFull && this.#waitingUrgent === 0) return undefined
+    const del = this.#dels.first
+    const other = earlier(this.#statuses.first, isFull ? undefined : this.#others.first)
     if (!del || !other) return this.#chosen(del ?? other, 0)
     if (del.number < other.number) return del
     return this.#overtaken < OVERTAKING ? this.#chosen(del, this.#overtaken + 1) : this.#chosen(other, 0)
@@ -282,10 +261,5 @@ export class Scheduler {
   #chosen(task: Task | undefined, overtaken: number): Task | undefined {
     this.#overtaken = overtaken
     return task
-  }
-
-  #mayBegin(task: Task, before: Before): boolean {
-    if (!isUrgent(task) && this.#running.ordinary >= this.#ordinary) return false
-    return this.#running.allows(task) && before.allows(task)
   }
 }
