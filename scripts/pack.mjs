@@ -3,7 +3,7 @@
  * link, and a package knows no folder of the machine that it was made on.
  *
  *   node scripts/pack.mjs pack      builds dist/ and prebuilds/; bin/<type> become files, interpreters are found in PATH,
- *                                   prebuilt addons lie in dist/cni
+ *                                   addons and launchers for all processors lie in dist/cni
  *   node scripts/pack.mjs unpack    as it was
  */
 import { spawnSync } from 'node:child_process'
@@ -48,13 +48,19 @@ const write = (path, text) => {
 /** `env -S` is not everywhere where a package is installed. */
 const portable = (script) => script.replace(/^#!.*/, '#!/usr/bin/env node')
 
+const LAUNCHER = 'linkwright-launcher'
+
+const placeOf = (name, platform) =>
+  name === LAUNCHER ? `${LAUNCHER}.${platform}` : name.replace('linkwright.', `linkwright.${platform}.`)
+
 const prebuilt = () =>
   readdirSync(join(root, 'prebuilds'), { withFileTypes: true })
     .filter((entry) => entry.isDirectory())
     .flatMap(({ name: platform }) =>
       readdirSync(join(root, 'prebuilds', platform)).map((name) => ({
         from: join(root, 'prebuilds', platform, name),
-        to: join(dist, 'cni', name.replace('linkwright.', `linkwright.${platform}.`)),
+        to: join(dist, 'cni', placeOf(name, platform)),
+        mode: name === LAUNCHER ? 0o755 : 0o644,
       })),
     )
 
@@ -73,9 +79,9 @@ const pack = () => {
     rmSync(join(bin, type))
     write(join(bin, type), standalone)
   }
-  for (const { from, to } of prebuilt()) {
+  for (const { from, to, mode } of prebuilt()) {
     cpSync(from, to)
-    chmodSync(to, 0o644)
+    chmodSync(to, mode)
   }
 }
 

@@ -1,11 +1,12 @@
 /**
- * Builds the addon for every platform of the npm package (`npm run prebuilds`; a script named `prebuild` would run before
- * each build), on any of them, by prebuildify with zig as the compiler:
+ * Builds the addon and the launcher for every platform of the npm package (`npm run prebuilds`; a script named `prebuild`
+ * would run before each build), on any of them, with zig as the compiler; the addon by prebuildify:
  *
  *   prebuilds/linux-<x64|arm64>/linkwright.<glibc|musl>.node
+ *   prebuilds/linux-<x64|arm64>/linkwright-launcher
  *
- * A file needs no more of its platform than glibc 2.28 (RHEL 8, Debian 10) or musl, and Node-API 9; what it uses of
- * libc++ is in it. Quick when nothing has changed since the last time.
+ * An addon needs no more of its platform than glibc 2.28 (RHEL 8, Debian 10) or musl, and Node-API 9; what it uses of
+ * libc++ is in it. A launcher needs nothing. Quick when nothing has changed since the last time.
  *
  *   node scripts/prebuild.mjs [--force]
  */
@@ -19,6 +20,7 @@ import { runInNewContext } from 'node:vm'
 import { ensureDependencies } from './dependencies.mjs'
 import { withLock } from './lock.mjs'
 import { headerPrefix } from './node-headers.mjs'
+import { prebuildLauncher } from './prebuild-launcher.mjs'
 import { root } from './root.mjs'
 import { ensureZig } from './zig.mjs'
 
@@ -30,6 +32,8 @@ const targets = new Map([
   [{ arch: 'arm64', libc: 'musl' }, 'aarch64-linux-musl'],
 ])
 const fileOf = ({ arch, libc }) => `linux-${arch}/linkwright.${libc}.node`
+const processors = ['x64', 'arm64']
+const launcherOf = (arch) => `linux-${arch}/linkwright-launcher`
 
 const out = join(root, 'prebuilds')
 const work = join(root, 'build/prebuild')
@@ -48,7 +52,9 @@ const fingerprint = () => {
   const files = [
     'binding.gyp',
     'scripts/prebuild.mjs',
+    'scripts/prebuild-launcher.mjs',
     'scripts/zig.mjs',
+    ...below('native/launcher'),
     ...below('native/prebuild'),
     ...below('native/src'),
   ].map((name) => join(root, name))
@@ -59,9 +65,9 @@ const fingerprint = () => {
 }
 
 /** Runs a program; what it prints is shown where it fails. */
-const run = (file, args, env) =>
+const run = (file, args, { cwd = root, env }) =>
   new Promise((resolve, reject) => {
-    const child = spawn(file, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(file, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
     let said = ''
     for (const stream of [child.stdout, child.stderr])
       stream.on('data', (text) => {
@@ -118,18 +124,21 @@ const bindingFor = (zig) => {
   }
 }
 
-/** Builds one file with prebuildify, in a folder of its own: node-gyp empties `build/` there. */
+const environment = () => {
+  const caches = join(root, 'build/zig-cache')
+  return { ...process.env, ZIG_GLOBAL_CACHE_DIR: caches, ZIG_LOCAL_CACHE_DIR: caches }
+}
+
+/** Builds one addon with prebuildify, in a folder of its own: node-gyp empties `build/` there. */
 const build = async (zig, { arch, libc }, target) => {
   const folder = join(work, target)
   mkdirSync(folder, { recursive: true })
   unity(join(folder, 'addon.cc'), gyp().sources)
   unity(join(folder, 'libcxx.cc'), ['native/prebuild/libcxx.cc'])
   writeFileSync(join(folder, 'binding.gyp'), JSON.stringify(bindingFor(zig), null, 2))
-  const caches = join(root, 'build/zig-cache')
   const compiler = (name) => `${join(zig, 'zig')} ${name} -target ${target}`
   const env = {
-    ...process.env,
-    ...{ ZIG_GLOBAL_CACHE_DIR: caches, ZIG_LOCAL_CACHE_DIR: caches },
+    ...environment(),
     ...{ CC: compiler('cc'), CXX: compiler('c++'), AR: `${join(zig, 'zig')} ar` },
     // The headers beside this Node: nothing is downloaded, and Node-API is the same in all of them.
     npm_config_nodedir: headerPrefix(),
@@ -142,14 +151,21 @@ const build = async (zig, { arch, libc }, target) => {
       ...['--platform', 'linux', '--arch', arch, '--tag-libc', libc],
       ...['--cwd', folder, '--out', root, '--cache', join(folder, 'cache')],
     ],
-    env,
+    { env },
   )
+}
+
+const buildLauncher = async (zig, arch) => {
+  const to = join(out, launcherOf(arch))
+  mkdirSync(dirname(to), { recursive: true })
+  const settings = { zig: join(zig, 'zig'), arch, work: join(work, `launcher-${arch}`), to }
+  await prebuildLauncher({ ...settings, env: environment(), run })
 }
 
 const buildAll = async () => {
   ensureDependencies()
   const wanted = fingerprint()
-  const names = [...targets.keys()].map(fileOf)
+  const names = [...[...targets.keys()].map(fileOf), ...processors.map(launcherOf)]
   const isThere = names.every((name) => existsSync(join(out, name)))
   const isFresh = isThere && existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted
   if (isFresh && !process.argv.includes('--force')) return
@@ -157,11 +173,18 @@ const buildAll = async () => {
   const start = performance.now()
   rmSync(out, { recursive: true, force: true })
   mkdirSync(work, { recursive: true })
-  const waiting = targets.entries()
+  const waiting = [
+    ...[...targets].map(
+      ([platform, target]) =>
+        () =>
+          build(zig, platform, target),
+    ),
+    ...processors.map((arch) => () => buildLauncher(zig, arch)),
+  ].values()
   const worker = async () => {
-    for (const [platform, target] of waiting) await build(zig, platform, target)
+    for (const one of waiting) await one()
   }
-  await Promise.all(Array.from({ length: Math.min(availableParallelism(), names.length) }, worker))
+  await Promise.all(Array.from({ length: availableParallelism() }, worker))
   writeFileSync(stamp, wanted)
   console.log(`built prebuilds/ in ${Math.round(performance.now() - start)} ms: ${names.join(' ')}`)
 }

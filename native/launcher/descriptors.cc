@@ -1,6 +1,7 @@
 #include "descriptors.h"
 
 #include <limits.h>
+#include <linux/limits.h>
 
 #include <cstring>
 

@@ -15,6 +15,16 @@ const MAX_BYTES = 1 << 30
 const NAME = /^[A-Za-z][\w.-]*$/
 const notNeeded = /^README|\.(?:\d+|sha256|tar|xz|md)$/
 
+/** What a package has for several processors: `linkwright-launcher.linux-arm64`, `linkwright.linux-arm64.musl.node`. */
+const forProcessor = /\.linux-([a-z\d]+)(?=\.|$)/
+
+/** @param arch as Node calls the processor, e.g. `arm64` */
+const isForeign = (name: string, arch: string): boolean => (forProcessor.exec(name)?.[1] ?? arch) !== arch
+
+/** The launcher in a folder that has been built for this processor, or is packed for several. */
+const launcherIn = (names: readonly string[], arch: string): string | undefined =>
+  [LAUNCHER, `${LAUNCHER}.linux-${arch}`].find((name) => names.includes(name))
+
 /** One file of a version. */
 export interface SourceFile {
   readonly path: string
@@ -81,14 +91,38 @@ const typesOf = (folder: string): string[] => {
 /** Unit files of this project. */
 export const isUnit = (name: string): boolean => /^linkwright[a-z-]*\.(?:service|socket)$/.test(name)
 
-/** Reads a folder that a build has made. @throws InstallError */
-export const readSource = (folder: string): Source =>
+/**
+ * The files of the folder itself, by their names in the version's folder.
+ * @throws InstallError where one of the programs is not among them
+ */
+const programsOf = (folder: string, arch: string): Map<string, string> => {
+  const names = filesOf(folder, (name) => !notNeeded.test(name) && !isForeign(name, arch))
+  const launcher = launcherIn(names, arch)
+  if (launcher === undefined && filesOf(folder, (name) => name.startsWith(`${LAUNCHER}.`)).length > 0)
+    throw new InstallError(
+      `${folder} holds no ${LAUNCHER} for ${arch}`,
+      'build it in a checkout of the sources: npm run build',
+    )
+  for (const [needed, isThere] of [
+    [LAUNCHER, launcher !== undefined],
+    [STANDALONE, names.includes(STANDALONE)],
+  ] as const)
+    if (!isThere)
+      throw new InstallError(`${folder} holds no ${needed}`, 'build it: npm run build, or npm run dist')
+  const others = names.filter((name) => !name.startsWith(LAUNCHER))
+  return new Map([[LAUNCHER, launcher!], ...others.map((name) => [name, name] as const)])
+}
+
+/**
+ * Reads a folder that a build has made, or of the npm package.
+ * @param arch the processor, as Node calls it
+ * @throws InstallError
+ */
+export const readSource = (folder: string, arch: string = process.arch): Source =>
   attempt(`reading ${folder}`, () => {
-    const top = filesOf(folder, (name) => !notNeeded.test(name))
-    for (const needed of [LAUNCHER, STANDALONE])
-      if (!top.includes(needed))
-        throw new InstallError(`${folder} holds no ${needed}`, 'build it: npm run build, or npm run dist')
-    const files = top.map((name) => readSourceFile(join(folder, name), name))
+    const files = [...programsOf(folder, arch)]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, found]) => readSourceFile(join(folder, found), name))
     // A single executable is the command line as well; what a plain build has is a program of its own.
     const isWhole = isFile(join(folder, 'bin', COMMAND))
     const others = [
@@ -138,7 +172,9 @@ export const findSource = (program: string): string => {
     // A single executable is no file of a module.
   }
   if (here !== '') places.push(join(here, '../cni'), join(here, '..'), join(here, '../../../dist/cni'))
-  const found = places.find((place) => isFile(join(place, LAUNCHER)) && isFile(join(place, STANDALONE)))
+  const isSource = (place: string): boolean =>
+    isFile(join(place, STANDALONE)) && filesOf(place, (name) => name.startsWith(LAUNCHER)).length > 0
+  const found = places.find(isSource)
   if (found !== undefined) return found
   throw new InstallError(
     `${LAUNCHER} and ${STANDALONE} are in none of: ${places.join(', ')}`,
