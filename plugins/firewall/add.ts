@@ -2,7 +2,7 @@
 import { CniError } from '../../cni/error.ts'
 import type { Result } from '../../cni/types.ts'
 import { type Backend, withBackend, withFirewalld } from './backend.ts'
-import { requireBridge, unusedBridges } from './bridge.ts'
+import { keepPorts, requireBridge, unusedBridges } from './bridge.ts'
 import {
   type Addresses,
   addressesOf,
@@ -193,6 +193,7 @@ export const addRules = async (attachment: FirewallAttachment, result: Result): 
   const versions = versionsOf(asked)
   if (versions.length === 0) return
   warnOfBridge(attachment, asked)
+  if (asked.isolation) await keepPorts(attachment, result)
   try {
     await withBackend(attachment, versions, async (backend) => {
       const wanted = wantedOf(asked, backend, attachment.conf)

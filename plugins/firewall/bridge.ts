@@ -5,6 +5,12 @@ import type { Result } from '../../cni/types.ts'
 import { isErrno, type Link, link } from '../../netlink/index.ts'
 import { isLinkName, ownerAlias } from '../shared/identity.ts'
 
+/**
+ * The group of ports whose attachment goes. Like those by which links are deleted it is beyond what administrators use
+ * (see LinkDeleter), and next to them: none is deleted by it.
+ */
+const GOING = 0x3fff_ffff
+
 /** The links of the host that a result names, in its order. */
 const hostLinks = async ({ host }: Pick<Context<unknown>, 'host'>, result: Result): Promise<Link[]> => {
   const names = (result.interfaces ?? []).flatMap(({ name, sandbox }) =>
@@ -38,15 +44,18 @@ export const requireBridge = async (
   )
 }
 
-/**
- * The group of ports whose attachment goes. Like those by which links are deleted it is beyond what administrators use
- * (see LinkDeleter), and next to them: none is deleted by it.
- */
-const GOING = 0x3fff_ffff
-
 /** A container's port: a veth whose other end is in another namespace. One that is about to go is no more. */
 const isContainerPort = ({ kind, linkNetnsId, group }: Link): boolean =>
   kind === 'veth' && linkNetnsId !== undefined && group < GOING
+
+/** An attachment whose DEL has begun is added again: its ports count. */
+export const keepPorts = async (
+  attachment: Pick<Context<unknown>, 'host'>,
+  result: Result,
+): Promise<void> => {
+  const going = (await hostLinks(attachment, result)).filter(({ group }) => group === GOING)
+  for (const { index } of going) await attachment.host.run(link.set(index, { group: 0 }))
+}
 
 /**
  * The ports of a bridge. Before anybody else's counts, the own ones show that they go: of two attachments that go at the

@@ -126,6 +126,12 @@ describe('ingressPolicy', () => {
     await it.del(conf, one.call)
     expect(await stages()).toBe(2)
     await it.check(conf, two.call)
+    // One that is added again stays.
+    await it.add(conf, one.call)
+    await it.del(conf, two.call)
+    expect(await stages()).toBe(2)
+    await it.add(conf, two.call)
+    await it.del(conf, one.call)
     await it.del(conf, { ...two.call, prevResult: undefined })
     expect(await stages()).toBe(0)
     for (const { call } of [one, two]) await it.del({ type: 'bridge', bridge: 'cni0' }, call)
