@@ -11,6 +11,7 @@
         'native/src/doorman.cc',
         'native/src/environment.cc',
         'native/src/error.cc',
+        'native/src/executable.cc',
         'native/src/file.cc',
         'native/src/flock.cc',
         'native/src/mailbox.cc',

@@ -9,7 +9,7 @@ import type { MetricsAddress } from '../daemon/metrics-address.ts'
 import { OperationLog } from '../daemon/operation-log.ts'
 import { Scheduler } from '../daemon/scheduler.ts'
 import { ActivationError, inheritedSockets, Notifier, type SocketRole } from '../daemon/systemd.ts'
-import { stayLean } from './lean.ts'
+import { startIsOver, stayLean } from './lean.ts'
 import { writePidFile } from './pid-file.ts'
 import { packageVersion } from './version.ts'
 
@@ -198,6 +198,7 @@ export const runDaemon = async (options: RunOptions, err: (text: string) => void
     const surroundings = { sockets, log, write: writer.write, closers }
     const daemon = await open(options, surroundings)
     await notifier.ready('ready')
+    startIsOver()
     const reports = reportStatus(daemon, notifier)
     const name = await signals.first
     clearInterval(reports)

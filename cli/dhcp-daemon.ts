@@ -5,7 +5,7 @@ import { jsonLogger, writeStderr } from '../daemon/log-writer.ts'
 import { DEFAULT_SOCKET } from '../ipam/dhcp/conf.ts'
 import { type Daemon, startDaemon } from '../ipam/dhcp/daemon.ts'
 import { FlagError, helpOfFlags, parseFlags } from './go-flags.ts'
-import { stayLean } from './lean.ts'
+import { startIsOver, stayLean } from './lean.ts'
 import { writePidFile } from './pid-file.ts'
 import { packageVersion } from './version.ts'
 
@@ -91,6 +91,7 @@ export const runDhcpDaemon = async (args: readonly string[]): Promise<number> =>
   }
   const { leases } = await daemon.keeper.status()
   log.info('DHCP: ready', { pid: process.pid, leases })
+  startIsOver()
   const signal = await new Promise<string>((resolve) => {
     for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve(name))
   })

@@ -176,6 +176,11 @@ export interface Binding {
    * is. The child is this process once more for a moment, without its other threads. */
   ioctlLabelled(descriptor: Descriptor, request: number, argument: Uint8Array, label: string): void
 
+  /** Lets go of the pages of the process's executable that nobody has changed, as madvise(2) does with MADV_DONTNEED:
+   * they are the page cache's, from where the kernel maps them again when they are needed. Returns how many bytes of
+   * addresses that were. */
+  releaseExecutable(): number
+
   /** flock(2) without waiting: LOCK_SH 1, LOCK_EX 2, LOCK_UN 8. False when somebody else holds it. */
   tryFlock(descriptor: Descriptor, operation: number): boolean
   /** flock(2), waiting in a thread of its own (never in the pool). Closing the descriptor meanwhile is allowed: the

@@ -43,6 +43,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Export<SetSockOpt>(exports, "setsockopt");
   Export<GetSockOpt>(exports, "getsockopt");
   Export<AttachFilter>(exports, "attachFilter");
+  Export<ReleaseExecutable>(exports, "releaseExecutable");
   Export<TryFlock>(exports, "tryFlock");
   Export<Flock>(exports, "flock");
   return exports;

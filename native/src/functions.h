@@ -43,6 +43,9 @@ Napi::Value SetSockOpt(const Napi::CallbackInfo& info);
 Napi::Value GetSockOpt(const Napi::CallbackInfo& info);
 Napi::Value AttachFilter(const Napi::CallbackInfo& info);
 
+// executable.cc
+Napi::Value ReleaseExecutable(const Napi::CallbackInfo& info);
+
 // flock.cc
 Napi::Value TryFlock(const Napi::CallbackInfo& info);
 Napi::Value Flock(const Napi::CallbackInfo& info);
