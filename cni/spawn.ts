@@ -1,8 +1,8 @@
-import type { ChildProcess } from 'node:child_process'
 import { accessSync, constants, statSync } from 'node:fs'
 import { constants as os } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Netns } from '../netlink/netns.ts'
+import { runChild, systemError } from './child.ts'
 import type { Exec, Executed } from './exec.ts'
 
 /** Where programs are looked for besides PATH: kubelet's environment often lacks the sbin directories. */
@@ -13,8 +13,6 @@ const DEFAULT_TIMEOUT = 30_000
 const MAX_OUTPUT = 16 << 20
 /** Milliseconds between asking a program to end and ending it. */
 const GRACE = 2_000
-
-const systemError = (code: string, message: string): Error => Object.assign(new Error(message), { code })
 
 /** The file that a name means, as `execvp` finds it. @throws Error with code ENOENT or EACCES */
 const findProgram = (name: string, path: string): string => {
@@ -35,88 +33,6 @@ const findProgram = (name: string, path: string): string => {
     }
   }
   throw systemError('ENOENT', `${name}: no such program in PATH`)
-}
-
-interface RunOptions {
-  readonly env: Readonly<Record<string, string>>
-  readonly input: string
-  readonly timeout: number
-  readonly signal: AbortSignal | undefined
-}
-
-/** Ends the program and everything it started: each runs in a process group of its own. */
-const killGroup = (child: ChildProcess, signal: NodeJS.Signals): void => {
-  if (child.pid === undefined) return
-  try {
-    process.kill(-child.pid, signal)
-  } catch {
-    // All of it has ended already.
-  }
-}
-
-const runOnce = async (
-  file: string,
-  args: readonly string[],
-  { env, input, timeout, signal }: RunOptions,
-): Promise<Executed> => {
-  const { spawn } = await import('node:child_process')
-  return await new Promise((resolve, reject) => {
-    const child = spawn(file, args, { env: { ...env }, stdio: 'pipe', detached: true })
-    let ended: Error | undefined
-    let grace: NodeJS.Timeout | undefined
-    const end = (error: Error): void => {
-      if (ended) return
-      ended = error
-      killGroup(child, 'SIGTERM')
-      grace = setTimeout(() => {
-        killGroup(child, 'SIGKILL')
-        // Whatever left the group and holds the pipes must not hold us.
-        child.stdout.destroy()
-        child.stderr.destroy()
-      }, GRACE)
-    }
-    const timer = setTimeout(
-      () => end(systemError('ETIMEDOUT', `${file} was not over after ${timeout} ms`)),
-      timeout,
-    )
-    const abort = (): void => end(new Error(`${file} was stopped`, { cause: signal?.reason }))
-    const collect = (stream: NodeJS.ReadableStream): (() => string) => {
-      const chunks: Buffer[] = []
-      let size = 0
-      stream.on('data', (chunk: Buffer) => {
-        size += chunk.length
-        if (size > MAX_OUTPUT) end(systemError('EMSGSIZE', `${file} wrote more than ${MAX_OUTPUT} bytes`))
-        else chunks.push(chunk)
-      })
-      return () => Buffer.concat(chunks).toString()
-    }
-    const stdout = collect(child.stdout)
-    const stderr = collect(child.stderr)
-    const settle = (): void => {
-      clearTimeout(timer)
-      clearTimeout(grace)
-      signal?.removeEventListener('abort', abort)
-    }
-    child.on('error', (error) => {
-      settle()
-      reject(error)
-    })
-    child.on('close', (code, signalName) => {
-      settle()
-      if (ended) reject(ended)
-      else
-        resolve({
-          status: code ?? 128 + (signalName ? os.signals[signalName] : 0),
-          stdout: stdout(),
-          stderr: stderr(),
-        })
-    })
-    signal?.addEventListener('abort', abort, { once: true })
-    if (signal?.aborted) abort()
-    // A program may end without reading its input: EPIPE is no failure.
-    child.stdin.on('error', () => {})
-    child.stdin.end(input)
-  })
 }
 
 /** Whether the program's file was open for writing: told by our own exec, or by the one in nsenter. */
@@ -171,7 +87,13 @@ export const createExec =
       env: env ?? { ...environment, LC_ALL: 'C' },
       input,
       timeout,
+      maxOutput: MAX_OUTPUT,
+      grace: GRACE,
       signal: exempt ? undefined : signal,
+    }
+    const attempt = async (): Promise<Executed> => {
+      const { status, signal: name, stdout, stderr } = await runChild(command, all, options)
+      return { status: status ?? 128 + (name ? os.signals[name] : 0), stdout, stderr }
     }
     const [command, all] = entered
       ? [
@@ -179,5 +101,5 @@ export const createExec =
           [`--net=/proc/${process.pid}/fd/${descriptor.fd}`, '--', program, ...args],
         ]
       : [program, args]
-    return await patiently(() => runOnce(command, all, options), entered, busyTimeout)
+    return await patiently(attempt, entered, busyTimeout)
   }

@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  renameSync,
   rmSync,
   symlinkSync,
   unlinkSync,
@@ -39,7 +40,7 @@ describe('a plugin that does not work here', () => {
     ['has no version', `echo '{"supportedVersions":[]}'`, /cniVersion is no text/],
     ['speaks none', `echo '{"cniVersion":"1.1.0"}'`, /supportedVersions is no list/],
     ['is too old', `echo '{"cniVersion":"0.4.0","supportedVersions":["0.4.0"]}'`, /1\.1\.0 is not supported/],
-    ['talks and talks', 'yes', /ptp can't be executed .*it says more than 65536 bytes/],
+    ['talks and talks', 'yes', /ptp can't be executed .*wrote more than 65536 bytes/],
   ])('because it %s', async (_what, ptp, words) => {
     const host = await machine({ instead: { ptp } })
     host.putForeign('bridge')
@@ -85,6 +86,12 @@ describe('a build', () => {
       'without a launcher',
       ({ build }) => unlinkSync(join(build, 'linkwright-launcher')),
       /no linkwright-launcher/,
+    ],
+    [
+      'for other processors',
+      ({ build }) =>
+        renameSync(join(build, 'linkwright-launcher'), join(build, 'linkwright-launcher.linux-s390x')),
+      /holds no linkwright-launcher for \w+\n/,
     ],
     [
       'without a program',

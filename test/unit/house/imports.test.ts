@@ -1,7 +1,7 @@
 import { isBuiltin } from 'node:module'
 import { dirname, join, normalize } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { files, importsOf, layers, linesWith, read, sources } from './sources.ts'
+import { code, files, importsOf, layers, linesWith, read, sources } from './sources.ts'
 
 const layerOf = (path: string): string => path.split('/')[0]!
 const rank = (path: string): number => layers.indexOf(layerOf(path))
@@ -149,6 +149,11 @@ describe('the world outside', () => {
     const pattern =
       /\bprocess\.(env|argv|stdin|stdout|stderr|exit|exitCode|abort|on|once|chdir|cwd|umask)\b|\bconsole\./
     expect(below.flatMap((path) => linesWith(path, pattern))).toEqual([])
+  })
+
+  test('programs are started in one place', () => {
+    const starting = sources.filter((path) => /node:child_process/.test(code(path)))
+    expect(starting).toEqual(['cni/child.ts'])
   })
 
   test('nobody uses a shell', () => {
