@@ -118,6 +118,8 @@ test.each(parts)('$name', { timeout: minutes * 60_000 + 600_000 }, async ({ open
       await storm(Math.min(STORM, Math.max(left, 5000)), weather)
       await calm()
       await atRest()
+      const { memory } = heldBy(door.pid)
+      console.log(`${door.name}: quiet, ${tally.total} calls and events so far, ${memory.toFixed(0)} MiB`)
     }
   }
 

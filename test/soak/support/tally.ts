@@ -6,6 +6,10 @@ export class Tally {
     this.counts.set(what, (this.counts.get(what) ?? 0) + 1)
   }
 
+  get total(): number {
+    return [...this.counts.values()].reduce((sum, count) => sum + count, 0)
+  }
+
   toString(): string {
     return [...this.counts]
       .sort(([a], [b]) => a.localeCompare(b))
