@@ -1,10 +1,11 @@
 /** The npm package, as somebody gets it who installs it into an empty project. */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { must, plainEnv, run } from '../support/program.ts'
+import { privateHost } from '../support/space.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 /** Made by whoever runs the tests where these have no network; see scripts/testing/package.mjs. */
@@ -26,7 +27,10 @@ const script = (text: string) => run(process.execPath, ['--input-type=module', '
 
 beforeAll(async () => {
   if (made === undefined)
-    await must(process.execPath, [join(root, 'scripts/testing/package.mjs'), folder], { env: environment })
+    await must(process.execPath, [join(root, 'scripts/testing/package.mjs'), folder], {
+      env: environment,
+      timeout: 600_000,
+    })
   const packed = JSON.parse(readFileSync(join(folder, 'pack.json'), 'utf8')) as {
     filename: string
     files: { path: string }[]
@@ -41,7 +45,7 @@ afterAll(() => {
 describe('the tarball', () => {
   test('holds the programs, the library, documents, and nothing else', () => {
     const wanted =
-      /^(?:dist\/lib\/.*\.(?:js|js\.map|d\.ts)|dist\/cli\/linkwright\.(?:cjs|script\.js)|dist\/cni\/(?:package\.json|linkwright-cni(?:\.script\.js)?|linkwright-launcher|linkwright\.linux-(?:x64|arm64)\.(?:glibc|musl)\.node|bin\/[a-z-]+)|docs\/.*\.md|examples\/.*|README\.md|LICENSE|package\.json)$/
+      /^(?:dist\/lib\/.*\.(?:js|js\.map|d\.ts)|dist\/cli\/linkwright\.(?:cjs|script\.js)|dist\/cni\/(?:package\.json|linkwright-cni(?:\.script\.js)?|linkwright-launcher\.linux-(?:x64|arm64)|linkwright\.linux-(?:x64|arm64)\.(?:glibc|musl)\.node|bin\/[a-z-]+)|deploy\/systemd\/linkwright[a-z-]*\.(?:service|socket)|docs\/.*\.md|examples\/.*|README\.md|LICENSE|package\.json)$/
     expect(files.filter((path) => !wanted.test(path))).toEqual([])
     expect(files.filter((path) => path.endsWith('.node'))).toHaveLength(4)
     expect(files).toEqual(expect.arrayContaining(['LICENSE', 'README.md', 'dist/cni/bin/bridge']))
@@ -57,9 +61,9 @@ describe('the tarball', () => {
   test('leaves dist/ as it was', () => {
     expect(existsSync(join(root, 'dist/.fingerprint'))).toBe(true)
     expect(existsSync(join(root, 'build/unpacked'))).toBe(false)
-    expect(readdirSync(join(root, 'dist/cni')).filter((name) => name.startsWith('linkwright.linux'))).toEqual(
-      [],
-    )
+    const inPlace = readdirSync(join(root, 'dist/cni'))
+    expect(inPlace.filter((name) => name.includes('.linux-'))).toEqual([])
+    expect(inPlace).toContain('linkwright-launcher')
   })
 
   test('has nothing of the machine that made it, and no script that runs when it is installed', async () => {
@@ -107,6 +111,34 @@ describe.each(['x64', 'arm64'])('addons for %s', (arch) => {
     expect(names.sort()).toEqual(['napi_register_module_v1', 'node_api_module_get_api_version_v1'])
   })
 })
+
+/** How a program of another processor is run here, under the name of a plugin; null where it can't be. */
+const runner = (arch: string): readonly string[] | null => {
+  if (arch === process.arch) return ['sh', '-c', 'exec -a bridge "$1"', 'sh']
+  const emulator = '/usr/bin/qemu-aarch64-static'
+  return arch === 'arm64' && existsSync(emulator) ? [emulator, '-0', 'bridge'] : null
+}
+
+test.each(['x64', 'arm64'])(
+  'the launcher for %s needs nothing, and finds the standalone program',
+  async (arch) => {
+    const path = join(installed, `dist/cni/linkwright-launcher.linux-${arch}`)
+    expect(statSync(path).mode & 0o777).toBe(0o755)
+    expect(statSync(path).size).toBeLessThan(100_000)
+    expect(await must('readelf', ['-h', path])).toContain(arch === 'x64' ? 'X86-64' : 'AArch64')
+    expect(await must('readelf', ['-d', path])).not.toContain('NEEDED')
+    const segments = await must('readelf', ['-lW', path])
+    expect(segments).not.toContain('INTERP')
+    expect(segments).toMatch(/GNU_STACK .* RW /)
+    const how = runner(arch)
+    if (how === null) return
+    const [file, ...args] = [...how, path]
+    // A socket's path is absolute: no daemon can be meant.
+    const env = { ...plainEnv, CNI_COMMAND: 'VERSION', LINKWRIGHT_SOCKET: '-' }
+    const answer = JSON.parse(await must(file!, args, { env })) as Record<string, unknown>
+    expect(answer).toMatchObject({ supportedVersions: expect.arrayContaining(['1.1.0']) })
+  },
+)
 
 describe('the library', () => {
   test.each(entries)('%s can be imported', async (entry) => {
@@ -186,6 +218,44 @@ describe('the programs', () => {
   test('linkwright demo: a real attachment', async () => {
     const { stdout, stderr, status } = await run('npx', ['linkwright', 'demo'], { cwd: project })
     expect(status, stdout + stderr).toBe(0)
+  })
+
+  test('linkwright install: plugins, the launcher of this processor, units, and a command line', async () => {
+    const host = await privateHost()
+    const options = [
+      '--prefix',
+      '/run/opt',
+      '--bin-dir',
+      '/run/cni',
+      '--systemd',
+      '--systemd-dir',
+      '/run/units',
+    ]
+    const install = (): Promise<string> =>
+      host.must(join(project, 'node_modules/.bin/linkwright'), ['install', '--json', ...options], {
+        timeout: 120_000,
+      })
+    await host.must('mkdir', ['/run/cni', '/run/units'])
+    const done = JSON.parse(await install()) as { types: string[]; changed: boolean }
+    expect(done).toMatchObject({ changed: true, types: expect.arrayContaining(['bridge', 'host-local']) })
+    expect(readdirSync(host.file('/run/cni')).sort()).toEqual(done.types)
+    const current = readdirSync(host.file('/run/opt/lib/linkwright/current'))
+    expect(current.filter((name) => name.startsWith('linkwright-launcher'))).toEqual(['linkwright-launcher'])
+    expect(current.filter((name) => name.endsWith('.node')).sort()).toEqual(
+      ['glibc', 'musl'].map((libc) => `linkwright.linux-${process.arch}.${libc}.node`),
+    )
+    expect(readdirSync(host.file('/run/units')).sort()).toEqual(
+      readdirSync(join(root, 'deploy/systemd')).sort(),
+    )
+    const unit = readFileSync(host.file('/run/units/linkwright.service'), 'utf8')
+    expect(unit).toContain('ExecStart=/run/opt/bin/linkwright daemon')
+    expect(await host.must('/run/opt/bin/linkwright', ['--version'])).toMatch(/\d+\.\d+\.\d+/)
+    const env = { ...plainEnv, CNI_COMMAND: 'VERSION' }
+    expect(await host.must('/run/cni/bridge', [], { env })).toContain('supportedVersions')
+    expect(JSON.parse(await install())).toMatchObject({ changed: false })
+    await host.must('/run/opt/bin/linkwright', ['uninstall', ...options.slice(0, 4)])
+    expect(readdirSync(host.file('/run/cni'))).toEqual([])
+    expect(readdirSync(host.file('/run/units'))).toEqual([])
   })
 
   test('bin/<type> answer VERSION', async () => {

@@ -60,7 +60,7 @@ export const install = async (options: InstallOptions): Promise<Outcome> => {
   const { layout, systemd, conf, signal } = options
   const source = readSource(options.from)
   chosenTypes(source, options.types)
-  const version = await askVersion(source.folder, source.types[0]!, signal)
+  const version = await askVersion(source.folder, source.launcher, source.types[0]!, signal)
   const needed = [
     layout.lib,
     layout.replaced,

@@ -37,6 +37,8 @@ export interface SourceFile {
 
 export interface Source {
   readonly folder: string
+  /** The name of this processor's launcher in there. */
+  readonly launcher: string
   readonly files: readonly SourceFile[]
   /** Symbolic links in the version's folder by their places, so that its `bin` is as a build's: a CNI_PATH. */
   readonly links: Readonly<Record<string, string>>
@@ -120,7 +122,8 @@ const programsOf = (folder: string, arch: string): Map<string, string> => {
  */
 export const readSource = (folder: string, arch: string = process.arch): Source =>
   attempt(`reading ${folder}`, () => {
-    const files = [...programsOf(folder, arch)]
+    const programs = programsOf(folder, arch)
+    const files = [...programs]
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([name, found]) => readSourceFile(join(folder, found), name))
     // A single executable is the command line as well; what a plain build has is a program of its own.
@@ -147,6 +150,7 @@ export const readSource = (folder: string, arch: string = process.arch): Source 
     const own = `cli/${COMMAND}.cjs`
     return {
       folder,
+      launcher: programs.get(LAUNCHER)!,
       files,
       links,
       types,

@@ -56,9 +56,18 @@ const call = async (
   )
 }
 
-/** The version that the programs in a folder say they are. @throws InstallError */
-export const askVersion = async (folder: string, type: string, signal: AbortSignal): Promise<string> => {
-  const said = await call(folder, type, ['--version'], {}, signal)
+/**
+ * The version that the programs in a folder say they are.
+ * @param launcher its name in there
+ * @throws InstallError
+ */
+export const askVersion = async (
+  folder: string,
+  launcher: string,
+  type: string,
+  signal: AbortSignal,
+): Promise<string> => {
+  const said = await call(folder, type, ['--version'], {}, signal, launcher)
   const version = /^CNI [a-z0-9-]+ plugin v(\d[\w.+-]{0,63})\s*$/.exec(said)?.[1]
   if (version === undefined)
     throw new InstallError(`${type} does not tell its version`, `it says: ${said.slice(0, 200)}`)

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
+  cpSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -301,6 +302,24 @@ test('what the build has beside the programs goes along, and nothing else', asyn
     'bin',
     'linkwright-cni',
     'linkwright-launcher',
+  ])
+})
+
+test('of a package for several processors, what this one needs goes along', async () => {
+  const host = await machine()
+  const { arch } = process
+  const launcher = join(host.build, 'linkwright-launcher')
+  cpSync(launcher, `${launcher}.linux-s390x`)
+  renameSync(launcher, `${launcher}.linux-${arch}`)
+  for (const name of [`linux-${arch}.glibc`, `linux-${arch}.musl`, 'linux-s390x.glibc'])
+    writeFileSync(join(host.build, `linkwright.${name}.node`), '')
+  await host.install()
+  expect(readdirSync(join(host.lib, host.current()))).toEqual([
+    'bin',
+    'linkwright-cni',
+    'linkwright-launcher',
+    `linkwright.linux-${arch}.glibc.node`,
+    `linkwright.linux-${arch}.musl.node`,
   ])
 })
 
