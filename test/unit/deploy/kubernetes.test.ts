@@ -89,6 +89,39 @@ describe('the base', () => {
       expect(document<{ metadata: { namespace: string } }>(name).metadata.namespace).toBe(namespace)
   })
 
+  test('has nothing in its files but what is meant', () => {
+    expect(document('service-account.yaml')).toEqual({
+      apiVersion: 'v1',
+      kind: 'ServiceAccount',
+      metadata: { name: 'linkwright', namespace },
+      automountServiceAccountToken: false,
+    })
+    expect(document('resource-quota.yaml')).toEqual({
+      apiVersion: 'v1',
+      kind: 'ResourceQuota',
+      metadata: { name: pod.priorityClassName, namespace },
+      spec: {
+        hard: { pods: '20000' },
+        scopeSelector: {
+          matchExpressions: [{ scopeName: 'PriorityClass', operator: 'In', values: [pod.priorityClassName] }],
+        },
+      },
+    })
+    const modes = ['enforce', 'audit', 'warn'].map((mode) => [
+      `pod-security.kubernetes.io/${mode}`,
+      'privileged',
+    ])
+    expect(document('namespace.yaml')).toEqual({
+      apiVersion: 'v1',
+      kind: 'Namespace',
+      metadata: { name: namespace, labels: Object.fromEntries(modes) },
+    })
+    const { labels, ...base } = document<Record<string, unknown> & { labels: unknown }>('kustomization.yaml')
+    expect(Object.keys(base).sort()).toEqual(['apiVersion', 'images', 'kind', 'namespace', 'resources'])
+    // A selector can't be changed afterwards.
+    expect(labels).toEqual([{ pairs: expect.anything(), includeSelectors: false }])
+  })
+
   test('names the version of package.json', () => {
     const { version } = JSON.parse(read('package.json')) as { version: string }
     expect(images).toEqual([{ name: 'linkwright', newTag: version }])
@@ -128,6 +161,24 @@ describe('the pod', () => {
     expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(10)
   })
 
+  test('mounts folders of its own choice, nothing of the host as a whole, and no socket of a runtime', () => {
+    const paths = pod.volumes.flatMap(({ hostPath }) => (hostPath ? [hostPath.path] : []))
+    for (const path of paths) {
+      expect(path).toMatch(/^\/(opt|run|var\/lib|etc)\/(cni|linkwright|netns|flannel|xtables\.lock)(\/bin)?$/)
+      expect(path).not.toMatch(/\.sock$|\/containerd|\/docker/)
+    }
+    expect(new Set(paths).size).toBe(paths.length)
+  })
+
+  test('has containers that are all looked at here, without ports, variables or a shell of their own', () => {
+    expect([pod.initContainers.length, pod.containers.length]).toEqual([1, 1])
+    for (const container of [...pod.initContainers, ...pod.containers])
+      for (const key of ['ports', 'env', 'envFrom', 'volumeDevices', 'stdin', 'tty', 'lifecycle'])
+        expect(container).not.toHaveProperty(key)
+    for (const key of ['shareProcessNamespace', 'hostUsers', 'hostAliases', 'securityContext'])
+      expect(pod).not.toHaveProperty(key)
+  })
+
   test('uses every volume that it has, and has every one that it uses', () => {
     const used = [installer, daemon].flatMap(({ volumeMounts }) => volumeMounts.map(({ name }) => name))
     expect([...new Set(used)].sort()).toEqual(pod.volumes.map(({ name }) => name).sort())
@@ -153,6 +204,23 @@ describe.each([
       seccompProfile: { type: 'RuntimeDefault' },
     })
     expect(securityContext.capabilities.drop).toEqual(['ALL'])
+  })
+
+  test('says of its privileges nothing that is not looked at', () => {
+    expect(
+      Object.keys(securityContext)
+        .filter((key) => key !== 'appArmorProfile')
+        .sort(),
+    ).toEqual([
+      'allowPrivilegeEscalation',
+      'capabilities',
+      'privileged',
+      'readOnlyRootFilesystem',
+      'runAsGroup',
+      'runAsUser',
+      'seLinuxOptions',
+      'seccompProfile',
+    ])
   })
 
   test('tells why it has each capability', () => {
