@@ -24,6 +24,8 @@ import { Turnstile } from './turnstile.ts'
 export const DEFAULT_SOCKET = '/run/linkwright/linkwright.sock'
 
 const MAX_CONNECTIONS = 2048
+/** Callers listened to from one turn of the event loop on. */
+const STARTED_AT_ONCE = 16
 /** Milliseconds that requests under way have at the end. */
 const GRACE = 7000
 /** Milliseconds for what has been aborted to be undone. */
@@ -76,6 +78,8 @@ export interface Daemon {
 class Connections {
   readonly #all = new Set<Connection>()
   readonly #options: ConnectionOptions
+  /** Hundreds may have been greeted by the time that JavaScript hears of them. */
+  readonly #starting = new Turnstile(STARTED_AT_ONCE)
 
   constructor(options: ConnectionOptions) {
     this.#options = options
@@ -88,6 +92,7 @@ class Connections {
   async add(socket: Descriptor, greeted: boolean): Promise<void> {
     const connection = new Connection(socket, greeted, this.#options)
     this.#all.add(connection)
+    await this.#starting.pass()
     connection.start()
     await connection.closed
     this.#all.delete(connection)

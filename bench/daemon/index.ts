@@ -9,6 +9,7 @@ import { memory } from './memory.ts'
 import { oneByOne } from './one-by-one.ts'
 import { serve } from './server.ts'
 import { stale } from './stale.ts'
+import { stall } from './stall.ts'
 
 export const daemonRows = async (setting: Setting): Promise<Findings> => {
   if (!setting.peers) return { rows: [], notes: [] }
@@ -22,6 +23,8 @@ export const daemonRows = async (setting: Setting): Promise<Findings> => {
     rows.push(...(await crowd(setting, launcher, env)))
     setting.progress('daemon, GC')
     rows.push(...(await stale(setting, launcher, host, env)))
+    setting.progress('daemon, event loop')
+    rows.push(...(await stall(setting, launcher)))
     setting.progress('daemon, memory')
     rows.push(...(await memory(setting, launcher)))
   } finally {
