@@ -48,9 +48,12 @@ export const allocate = async (reservations: Reservations, wanted: Wanted): Prom
     : await takeNext(reservations, wanted, before)
   if (!allocated) {
     const { describePool } = await import('../ip-num.ts')
+    const { size, text } = describePool(set)
     throw failed(
       `no IP addresses available in range set: ${showSet(set)}`,
-      `all are reserved (${describePool(set).text}); widen the range, or run GC if containers have gone without DEL`,
+      size === 0n
+        ? `${text}; widen the range`
+        : `all are reserved (${text}); widen the range, or run GC if containers have gone without DEL`,
     )
   }
   reservations.setLast(index, allocated.address, before)

@@ -623,7 +623,9 @@ describe('STATUS', () => {
     }
     const { dir, conf } = setUp({ ranges: [[other], [only]] })
     expect(await failure(status(hostLocal, { conf }))).toMatchObject(full)
-    expect((await failure(add(hostLocal, { conf }))).msg).toContain(full.msg)
+    const refused = await failure(add(hostLocal, { conf }))
+    expect(refused.msg).toContain(full.msg)
+    expect(refused.details).toBe(full.details)
     expect(existsSync(dir)).toBe(true)
     expect(await failure(status(hostLocal, { conf }))).toMatchObject(full)
     // Another gateway, or another range of the set, makes room.
