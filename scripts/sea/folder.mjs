@@ -1,4 +1,5 @@
 /** The folder that is packed and installed: made for `npm run dist`, and as it is for `npm run bench`. */
+import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
   chmodSync,
@@ -85,6 +86,12 @@ const fingerprint = (addon) => {
   return hash.update(readFileSync(addon)).digest('hex')
 }
 
+const tar = (...args) => {
+  const { status, error, stderr } = spawnSync('tar', args, { encoding: 'utf8' })
+  if (error) throw error
+  if (status !== 0) throw new Error(`tar failed (exit ${status}):\n${stderr}`)
+}
+
 /**
  * The folder for this machine, kept in build/ and made anew where something has changed. dist/ has to be built.
  * @returns its path
@@ -97,12 +104,17 @@ export const keptFolder = async () => {
     const isFresh = existsSync(folder) && existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted
     if (isFresh) return
     const draft = `${folder}.${process.pid}`
+    const [filled, packed, unpacked] = ['filled', 'tar', 'unpacked'].map((name) => join(draft, name))
     try {
-      mkdirSync(draft)
-      await fillFolder(draft, { arch: process.arch, form: 'snapshot' })
+      mkdirSync(filled, { recursive: true })
+      mkdirSync(unpacked)
+      await fillFolder(filled, { arch: process.arch, form: 'snapshot' })
+      // What is written in pieces is kept by the page cache in pieces, and mapped so: as on a host that has unpacked it.
+      tar('--create', `--file=${packed}`, `--directory=${filled}`, '.')
+      tar('--extract', `--file=${packed}`, `--directory=${unpacked}`)
       rmSync(stamp, { force: true })
       rmSync(folder, { recursive: true, force: true })
-      renameSync(draft, folder)
+      renameSync(unpacked, folder)
       writeFileSync(stamp, wanted)
     } finally {
       rmSync(draft, { recursive: true, force: true })
