@@ -59,9 +59,18 @@ const append = (values: Record<string, unknown>, name: string, value: unknown): 
   else values[name] = [value]
 }
 
+export interface TableOptions {
+  /**
+   * A message has most of the attributes. Then what it has not is undefined instead of missing, so that all messages
+   * give objects of one shape: adding dozens of names one by one takes V8 ten times as long. Default false.
+   */
+  readonly dense?: boolean | undefined
+}
+
 /** Makes a table. */
-export const table = <const T extends Rows>(rows: T): Table<T> => {
+export const table = <const T extends Rows>(rows: T, { dense = false }: TableOptions = {}): Table<T> => {
   const entries = Object.entries(rows)
+  const empty = Object.fromEntries(dense ? entries.map(([name]) => [name, undefined]) : [])
   /** By number. */
   const byType: { readonly name: string; readonly codec: Codec<unknown>; readonly multi: boolean }[] = []
   for (const [name, row] of entries) byType[row[0]] = { name, codec: row[1], multi: row[2] === 'multi' }
@@ -91,7 +100,7 @@ export const table = <const T extends Rows>(rows: T): Table<T> => {
       return this.readFrom(payload, 0)
     },
     readFrom(message, start) {
-      const values: Record<string, unknown> = {}
+      const values: Record<string, unknown> = { ...empty }
       for (const at = message.attributes(start); at.next(); ) {
         const row = byType[at.type]
         if (!row) append(values, 'unknown', { type: at.type, payload: at.payload.bytes.slice() })

@@ -63,7 +63,8 @@ export const unpackFlags = <N extends Names>(
   names: N,
   value: number,
 ): { -readonly [K in keyof N]: boolean } => {
-  const flags: Record<string, boolean> = {}
+  // All names at once: one by one it takes V8 several times as long.
+  const flags: Record<string, number | boolean> = { ...names }
   for (const name in names) flags[name] = (value & names[name]!) !== 0
   return flags as { -readonly [K in keyof N]: boolean }
 }

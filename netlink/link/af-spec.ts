@@ -116,12 +116,14 @@ const readArray = <N extends Readonly<Record<string, number>>>(
   first: number,
 ): Codec<Settings<N>> => {
   const places = Object.entries(names).map(([name, number]) => ({ name, at: (number - first) * 4 }))
+  const end = Math.max(...places.map(({ at }) => at)) + 4
   return {
     write() {
       throw new RangeError('these settings can only be read; write them as sysctls')
     },
     read(payload) {
-      const settings: Record<string, number> = {}
+      // All names at once: one by one it takes V8 several times as long.
+      const settings: Record<string, number> = payload.length >= end ? { ...names } : {}
       for (const { name, at } of places) if (at + 4 <= payload.length) settings[name] = payload.s32(at)
       return settings as Settings<N>
     },

@@ -35,12 +35,15 @@ const linkInfo: Codec<LinkInfo> = {
   },
 }
 
-export const linkTable = table({
-  ...flatRows,
-  linkinfo: [18, linkInfo],
-  /** For AF_BRIDGE `IFLA_BRPORT_*`, for AF_INET6 `IFLA_INET6_*`; only in messages of those families. */
-  protinfo: [12, bytes],
-  afSpec: [26, afSpec],
-})
+export const linkTable = table(
+  {
+    ...flatRows,
+    linkinfo: [18, linkInfo],
+    /** For AF_BRIDGE `IFLA_BRPORT_*`, for AF_INET6 `IFLA_INET6_*`; only in messages of those families. */
+    protinfo: [12, bytes],
+    afSpec: [26, afSpec],
+  },
+  { dense: true },
+)
 
 export const linkLayout = { header: ifinfomsg, attributes: linkTable } as const
