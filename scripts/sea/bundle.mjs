@@ -9,17 +9,12 @@ const loadedBefore = ['crypto', 'fs', 'module', 'os', 'path', 'timers/promises',
 const lazy = `const __lazy=(id)=>{let all;return new Proxy({},{get:(_,name)=>(all??=require(id))[name]})};`
 const meta = (name) => `const __meta={url:'file:///${name}'};`
 
-/** Where the executable was built is nobody's business, and would make two builds differ. */
-const anonymous = [
-  `Object.defineProperty(process,'pid',{value:1,configurable:true,enumerable:true});`,
-  `process.execPath=process.argv[0]=process.argv[1]='/linkwright-cni';`,
-]
-
 /** One character more than Latin-1 has would make V8 keep all of a script with two bytes a character. */
 const latin1 = (code) =>
   code.replace(/[^\0-\xff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
 
-const bundle = async (entry, preamble, loaded) => {
+/** A function expression of `module`, `require` and `process`. */
+const bundle = async (entry, name, loaded) => {
   const { build } = await import('esbuild')
   const { outputFiles, metafile } = await build({
     ...scriptOptions,
@@ -29,7 +24,11 @@ const bundle = async (entry, preamble, loaded) => {
     target: 'node24',
   })
   return {
-    code: [`'use strict';`, ...preamble, latin1(lazyRequires(outputFiles[0].text, loaded))].join('\n'),
+    code: [
+      `(function(module,require,process){'use strict';`,
+      ...[meta(name), lazy, latin1(lazyRequires(outputFiles[0].text, loaded))],
+      '})',
+    ].join('\n'),
     packages: Object.keys(metafile.inputs)
       .map((path) => /^node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0])
       .filter((path) => path !== undefined),
@@ -37,15 +36,17 @@ const bundle = async (entry, preamble, loaded) => {
 }
 
 /**
- * The two scripts of the executable, each with everything that it needs.
- * @returns the plugins' text, the commands', and the folders of the packages that are in them
+ * The two scripts of the executable, each with everything that it needs, and the trials of the first.
+ * @returns the plugins' text, the commands', the trials', and the folders of the packages that are in the first two
  */
 export const bundleExecutable = async () => {
-  const plugins = await bundle('cli/sea.ts', [...anonymous, meta('linkwright-cni'), lazy], loadedBefore)
-  const commands = await bundle('cli/sea-commands.ts', [meta('linkwright-commands'), lazy])
+  const plugins = await bundle('cli/sea.ts', 'linkwright-cni', loadedBefore)
+  const commands = await bundle('cli/sea-commands.ts', 'linkwright-commands')
+  const trial = await bundle('scripts/sea/trial/index.cjs', 'trial', loadedBefore)
   return {
     plugins: plugins.code,
     commands: commands.code,
+    trial: trial.code,
     packages: [...new Set([...plugins.packages, ...commands.packages])].sort(),
   }
 }

@@ -20,11 +20,18 @@ const forms = {
  */
 const execArgv = ['--v8-pool-size=0', '--openssl-config=/dev/null']
 
-const blobOf = ({ plugins, commands, addon, node, form, runner }) => {
+const snapshot = readFileSync(new URL('snapshot.cjs', import.meta.url), 'latin1')
+
+/** A script that runs the plugins' at once. */
+const started = (plugins) =>
+  `const __module={exports:{}};\n${plugins}(__module,require,process);\n__module.exports.start()`
+
+const blobOf = ({ scripts, addon, node, form, runner }) => {
   const folder = mkdtempSync(join(tmpdir(), 'linkwright-dist-'))
   try {
-    writeFileSync(join(folder, 'linkwright-cni.js'), plugins)
-    writeFileSync(join(folder, 'commands.js'), commands, 'latin1')
+    const write = (name, text) => writeFileSync(join(folder, name), text, 'latin1')
+    write('linkwright-cni.js', form === 'snapshot' ? snapshot : started(scripts.plugins))
+    for (const name of ['plugins', 'commands', 'trial']) write(`${name}.js`, scripts[name])
     copyFileSync(addon, join(folder, 'linkwright.node'))
     const config = {
       // The script's path is in the snapshot: one that is the same for every build.
@@ -38,11 +45,15 @@ const blobOf = ({ plugins, commands, addon, node, form, runner }) => {
     }
     writeFileSync(join(folder, 'sea.json'), JSON.stringify(config))
     // The order of objects in a snapshot depends on hashes, and the hashes on the seed: another one for each build
-    // would make two builds differ. The executable draws its own at each start. A warning would be in the snapshot,
-    // and so would be how many collections a function has outlived, and what an object's padding holds where another
-    // one was before: with room for all of them there is no collection until the end.
+    // would make two builds differ. The executable draws its own at each start. So would threads of the engine, code
+    // that it optimizes when it has time, and collections: what a function has outlived is in the snapshot, and what an
+    // object's padding holds where another one was before. With room for everything there are none until the end. A
+    // warning would be in the snapshot too.
     const args = [
       '--random-seed=1',
+      '--predictable',
+      '--max-opt=0',
+      '--initial-heap-size=1024',
       '--min-semi-space-size=64',
       '--no-flush-bytecode',
       '--no-warnings',
@@ -59,7 +70,8 @@ const blobOf = ({ plugins, commands, addon, node, form, runner }) => {
     if (error) throw error
     if (status !== 0) throw new Error(`the start-up snapshot could not be made (exit ${status}):\n${stderr}`)
     const blob = readFileSync(join(folder, 'sea.blob'))
-    return form === 'snapshot' ? withoutCodeCache(blob) : blob
+    if (form !== 'snapshot') return { blob, doubts: '' }
+    return { blob: withoutCodeCache(blob), doubts: readFileSync(join(folder, 'failures'), 'utf8') }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -70,11 +82,12 @@ const blobOf = ({ plugins, commands, addon, node, form, runner }) => {
  * @param arch `x64` or `arm64` @param addon path of the addon for it
  * @param form `snapshot` (the default), `code-cache` or `plain`
  * @param runner the command that runs a program of another processor: `['qemu-aarch64-static', '-0', …]`
- * @returns its bytes, and the folders of the packages that are in it
+ * @returns its bytes, the folders of the packages that are in it, and which trials have failed, in words: it works without
+ * them, and is slower
  */
 export const buildExecutable = async ({ arch, addon, form = 'snapshot', runner = [] }) => {
   const node = join(nodePackage(arch), 'bin/node')
-  const { plugins, commands, packages } = await bundleExecutable()
-  const blob = blobOf({ plugins, commands, addon, node, form, runner })
-  return { bytes: inject(readFileSync(node), blob), packages }
+  const { packages, ...scripts } = await bundleExecutable()
+  const { blob, doubts } = blobOf({ scripts, addon, node, form, runner })
+  return { bytes: inject(readFileSync(node), blob), packages, doubts }
 }
