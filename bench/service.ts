@@ -70,6 +70,11 @@ export class Service {
     return service
   }
 
+  /** The end of what it has printed. */
+  get printed(): string {
+    return this.#printed
+  }
+
   get #hasEnded(): boolean {
     const { exitCode, signalCode, pid } = this.#child
     return exitCode !== null || signalCode !== null || pid === undefined

@@ -14,11 +14,15 @@ import { stall } from './stall.ts'
 export const daemonRows = async (setting: Setting): Promise<Findings> => {
   if (!setting.peers) return { rows: [], notes: [] }
   const launcher = new Launcher(setting)
-  const { service, env } = await serve(setting, 'daemon')
+  const server = await serve(setting, 'daemon')
+  const { service, env } = server
   using host = openHost({ plugins, sync: true })
   const rows: Row[] = []
+  const notes: string[] = []
   try {
-    rows.push(...(await oneByOne({ setting, launcher, host }, env)))
+    const single = await oneByOne({ setting, launcher, host }, server)
+    rows.push(...single.rows)
+    notes.push(...single.notes)
     setting.progress('daemon, many at once')
     rows.push(...(await crowd(setting, launcher, env)))
     setting.progress('daemon, GC')
@@ -31,5 +35,5 @@ export const daemonRows = async (setting: Setting): Promise<Findings> => {
     await launcher.close()
     await service.stop()
   }
-  return { rows, notes: [] }
+  return { rows, notes }
 }

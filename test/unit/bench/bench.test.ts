@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { workOf } from '../../../bench/daemon/logged.ts'
 import type { Exchange, Step } from '../../../bench/recording.ts'
 import { asJson, asText, type Report } from '../../../bench/report.ts'
 import { keeps, type Row, ratio } from '../../../bench/row.ts'
@@ -181,5 +182,25 @@ describe('the report', () => {
       machine: { node: 'v20', program: { kind: 'archive', version: 'v24' } },
       rows: [{ ratio: 1, kept: false, target: 0.5 }],
     })
+  })
+})
+
+describe('the log of a daemon', () => {
+  const line = (network: string, verb: string, work: number): string =>
+    JSON.stringify({ message: 'operation', network, verb, ms: { queued: 0, work } })
+
+  it('tells what the work on operations of a network took, among lines of others and halves', () => {
+    const printed = [
+      'work":7}}',
+      line('pods', 'ADD', 3),
+      line('pods', 'DEL', 20),
+      line('other', 'ADD', 100),
+      '{"message":"ready"}',
+      line('pods', 'ADD', 5),
+      '{"message":"opera',
+    ].join('\n')
+    expect(workOf(printed, 'pods', 'ADD')).toBe(4)
+    expect(workOf(printed, 'pods', 'DEL')).toBe(20)
+    expect(workOf(printed, 'nobody', 'ADD')).toBeNull()
   })
 })
