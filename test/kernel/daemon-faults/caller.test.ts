@@ -75,12 +75,12 @@ const setUp = async (scene: Scene) => {
   await it.start()
   const { pid } = it
   const del = async (): Promise<void> => {
-    expect(await it.call('DEL')).toMatchObject({ status: 0, stdout: '', executed: [] })
+    expect(await it.byDaemon('DEL')).toMatchObject({ status: 0, stdout: '' })
     await reset()
     expect(await left()).toEqual(fresh)
   }
   const add = async (): Promise<void> => {
-    expect(await it.call('ADD')).toMatchObject({ status: 0, executed: [] })
+    expect(await it.byDaemon('ADD')).toMatchObject({ status: 0 })
   }
   return { ...scene, fresh, pid, add, del }
 }
@@ -91,7 +91,7 @@ describe.each([
 ] as const)('%s', (_, makeScene) => {
   test('ADD: nothing of it stays', { timeout: 60_000 }, async () => {
     const { it, state, fresh, pid, add, del } = await setUp(await makeScene())
-    const calls = (await it.changes(() => it.call('ADD'))).filter(beforeTheAnswer)
+    const calls = (await it.changes('ADD', del)).filter(beforeTheAnswer)
     await del()
     for (const call of calls) {
       const where = whereIs(call)
@@ -119,7 +119,7 @@ describe.each([
   test('DEL: it can be done again', { timeout: 60_000 }, async () => {
     const { it, left, fresh, pid, add, del } = await setUp(await makeScene())
     await add()
-    const calls = (await it.changes(() => it.call('DEL'))).filter(beforeTheAnswer)
+    const calls = (await it.changes('DEL', add)).filter(beforeTheAnswer)
     for (const call of calls) {
       await add()
       await givenUp(it, 'DEL', 'SIGKILL', call, add)
@@ -132,9 +132,9 @@ describe.each([
 
 test('a result that can not be printed is undone', async () => {
   const { it, state, fresh, add, del } = await setUp(await bridge())
-  const done = await it.call('ADD', {}, { script: 'exec "$0" >/dev/full' })
+  const done = await it.byDaemon('ADD', {}, { script: 'exec "$0" >/dev/full' })
   expect(done).toMatchObject({
-    ...{ status: 1, executed: [] },
+    status: 1,
     stderr: 'linkwright-launcher: error writing to stdout: ENOSPC\n',
   })
   expect(await state()).toEqual(fresh)

@@ -47,12 +47,12 @@ test.each(cases)('ADD of %s', { timeout: 120_000 }, async (_, makeScene, { add: 
   const { it, state, left, reset } = scene
   const fresh = await state()
   await it.start()
-  const calls = await it.changes(() => it.call('ADD'))
   const restore = async (): Promise<void> => {
     expect(await it.call('DEL')).toMatchObject({ status: 0, stdout: '' })
     await reset()
     expect(await state()).toEqual(fresh)
   }
+  const calls = await it.changes('ADD', restore)
   await restore()
   expect(calls.length, calls.map(whereIs).join('\n')).toBeGreaterThanOrEqual(least)
   it.look(look)
@@ -74,7 +74,7 @@ test.each(cases)('ADD of %s', { timeout: 120_000 }, async (_, makeScene, { add: 
   }
   for (const sign of signs) expect(it.seen).toMatch(sign)
   await it.start()
-  expect(await it.call('ADD')).toMatchObject({ status: 0, executed: [] })
+  expect(await it.byDaemon('ADD')).toMatchObject({ status: 0 })
   await restore()
 })
 
@@ -88,7 +88,7 @@ test.each(cases)('DEL of %s', { timeout: 120_000 }, async (_, makeScene, { del: 
   const fresh = await left()
   await add()
   expect(await left()).not.toEqual(fresh)
-  const calls = await it.changes(() => it.call('DEL'))
+  const calls = await it.changes('DEL', add)
   expect(calls.length, calls.map(whereIs).join('\n')).toBeGreaterThanOrEqual(least)
   for (const call of calls) {
     const where = whereIs(call)

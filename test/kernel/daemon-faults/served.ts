@@ -31,7 +31,7 @@ exec '${dist('linkwright-cni')}' "$@"
 `
 
 /** Tries for one call. */
-const TRIES = 5
+const TRIES = 20
 
 /** What a launcher made of a call. */
 export interface Served extends Finished {
@@ -224,19 +224,43 @@ export class ServedHost {
     return readdirSync(`/proc/${this.pid}/task`).sort((a, b) => Number(a) - Number(b))
   }
 
-  /** The calls by which the daemon changes anything during `work`, each thread's in order. */
-  async changes(work: () => Promise<unknown>): Promise<DaemonCall[]> {
-    const tracer = await Tracer.attach(['-f', '-p', `${this.pid}`, '-e', `trace=${changing.join(',')}`])
-    await work()
-    const threads = this.#threads
-    await tracer.detach()
-    return threads
-      .flatMap((id, thread) => {
-        const own = tracer.lines.filter((line) => line.startsWith(`${id} `))
-        const lines = own.map((line) => line.replace(/^\d+ +/, ''))
-        return callsIn(lines, changing).map((call) => ({ ...call, thread }))
-      })
-      .filter(changes)
+  /** The same by the daemon: what was done without it is undone, and tried again. */
+  async byDaemon(
+    command: string,
+    ...rest: [Readonly<Record<string, unknown>>?, CallOptions?]
+  ): Promise<Served> {
+    for (let tries = TRIES; tries > 0; tries--) {
+      const done = await this.call(command, ...rest)
+      if (done.executed.length === 0) return done
+      if (command === 'ADD') await this.call('DEL', ...rest)
+    }
+    throw new Error(`the daemon was never reached for ${command}`)
+  }
+
+  /**
+   * The calls by which the daemon changes anything for a verb, each thread's in order.
+   * @param again what is before another try
+   */
+  async changes(command: string, again: () => Promise<unknown>): Promise<DaemonCall[]> {
+    for (let tries = TRIES; tries > 0; tries--) {
+      const tracer = await Tracer.attach(['-f', '-p', `${this.pid}`, '-e', `trace=${changing.join(',')}`])
+      const done = await this.call(command)
+      const threads = this.#threads
+      await tracer.detach()
+      if (done.executed.length > 0) {
+        await again()
+        continue
+      }
+      if (done.error) throw new Error(done.stdout)
+      return threads
+        .flatMap((id, thread) => {
+          const own = tracer.lines.filter((line) => line.startsWith(`${id} `))
+          const lines = own.map((line) => line.replace(/^\d+ +/, ''))
+          return callsIn(lines, changing).map((call) => ({ ...call, thread }))
+        })
+        .filter(changes)
+    }
+    throw new Error(`the daemon was never reached for ${command}`)
   }
 
   /** From now on the daemon's call is tampered with: `error=ENOMEM` or `signal=SIGKILL`. */
