@@ -42,10 +42,12 @@ export class NodeDaemon {
       if (this.#child === child) this.#child = null
     })
     this.#child = child
-    await eventually('the daemon serves', () => {
+    // Pods come and go meanwhile, which leaves it little of the machine.
+    const serves = () => {
       if (this.#child !== child) throw new Error(this.log)
       return this.status()
-    })
+    }
+    await eventually('the daemon serves', serves, 30_000)
   }
 
   /** Sends a signal, and waits for the end. @returns exit status, or the signal that ended it */
