@@ -84,12 +84,13 @@ test('none: launchers go on alone, it does not spin, and serves again', async ()
 })
 
 test.each([
-  ['ADD', 6],
-  ['DEL', 2],
+  ['ADD', 4],
+  ['DEL', 1],
 ])('too few for %s: it says so, and nothing is left', { timeout: 60_000 }, async (verb, least) => {
   const { it, state, left, reset, fresh, serves, open } = await setUp()
   let refusals = 0
-  for (let free = 0, isEnough = false; !isEnough; free++) {
+  // With less than three nobody is accepted; where somebody could have been, and was not in time, it is tried again.
+  for (let free = 0, isEnough = false, tries = 10; !isEnough; ) {
     if (verb === 'DEL') expect(await it.call('ADD')).toMatchObject({ status: 0 })
     await settled(it, open)
     await leave(it, free)
@@ -97,6 +98,7 @@ test.each([
     await leave(it, null)
     const where = `${free}: ${executed.join()} ${JSON.stringify(error)}`
     isEnough = status === 0 && executed.length === 0
+    if (executed[0] !== verb || free < 3 || tries-- === 0) free++
     if (error) {
       refusals++
       // The daemon has said why, or had no room for the namespaces that come along, and has closed.
