@@ -62,7 +62,7 @@ describe.each(builds)('%s', (_, flags, file) => {
     expect(finished).toMatchObject({ status: 1, stderr: '' })
     expect(errorOf(finished)).toEqual(undone)
     expect(it.record('DEL')).toMatchObject({ arguments: ['bridge'], stdin: '{"cniVersion":"1.0.0"}' })
-    const environment = it.env({ CNI_COMMAND: 'DEL' })
+    const environment = it.env({ CNI_COMMAND: 'DEL', GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1' })
     expect(it.record('DEL')?.environment.toSorted()).toEqual(
       Object.entries(environment)
         .map(([name, value]) => `${name}=${value}`)
