@@ -65,7 +65,7 @@ test('100 pod sandboxes, and a daemon that dies: only what it was adding is trie
     await node.begun(40)
     await kill()
     expect(await host.ping(steady.ip)).toBe(true)
-    await node.begun(46)
+    await node.begun(43)
     expect(await answer()).toBe('steady\n')
     await daemon!.start()
 
