@@ -155,7 +155,8 @@ const cases = () => {
 
 describe('arguments', () => {
   test('every function that takes any is in the table', () => {
-    expect([...Object.keys(cases()), 'createNetns'].sort()).toEqual(Object.keys(native).sort())
+    const withoutAny = ['createNetns', 'releaseExecutable']
+    expect([...Object.keys(cases()), ...withoutAny].sort()).toEqual(Object.keys(native).sort())
   })
 
   test('a wrong one is a TypeError that names the function, whatever the others are', () => {
