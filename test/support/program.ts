@@ -19,8 +19,8 @@ export interface ProgramOptions {
   /** Milliseconds; SIGKILL and an error after. Default 30 000. */
   readonly timeout?: number | undefined
   readonly cwd?: string | undefined
-  /** Told the process id as soon as there is one, e.g. to send it a signal. */
-  readonly started?: ((pid: number) => void) | undefined
+  /** Told the process id as soon as there is one, and how to send it a signal: to nobody else when it has ended. */
+  readonly started?: ((pid: number, kill: (signal: NodeJS.Signals) => void) => void) | undefined
 }
 
 /** What a runtime gives a plugin, and nothing of the developer's own settings. */
@@ -60,7 +60,7 @@ export const run = (file: string, args: readonly string[], options: ProgramOptio
         reject(new Error(`${words}: not over after ${timeout} ms\n${stdout}${stderr}`))
       } else resolve({ status, signal, stdout, stderr, ms: performance.now() - start })
     })
-    if (child.pid !== undefined) options.started?.(child.pid)
+    if (child.pid !== undefined) options.started?.(child.pid, (signal) => child.kill(signal))
     child.stdin.end(options.input)
   })
 

@@ -37,20 +37,20 @@ const confOf = (
 /** Kills the plugin that runs when the time has come. */
 class Impatience {
   given = false
-  #pid: number | null = null
+  #kill: ((signal: NodeJS.Signals) => void) | null = null
   readonly #timer: NodeJS.Timeout | undefined
 
   constructor(giveUp: Call['giveUp']) {
     if (!giveUp) return
     this.#timer = setTimeout(() => {
       this.given = true
-      if (this.#pid !== null) process.kill(this.#pid, giveUp.signal)
+      this.#kill?.(giveUp.signal)
     }, giveUp.after)
   }
 
   /** Nobody runs: null. */
-  watch(pid: number | null): void {
-    this.#pid = pid
+  watch(kill: ((signal: NodeJS.Signals) => void) | null): void {
+    this.#kill = kill
   }
 
   end(): void {
@@ -123,7 +123,7 @@ export class Launchers extends Server implements Door {
         },
         input: confOf(call, plugin, result),
         timeout: TIMEOUT,
-        started: (pid) => patience.watch(pid),
+        started: (_, kill) => patience.watch(kill),
       })
     } finally {
       patience.watch(null)
