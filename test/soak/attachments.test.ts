@@ -15,7 +15,7 @@ import type { Door } from './attachments/door.ts'
 import { heldBy, inventoryOf } from './attachments/inventory.ts'
 import { Launchers } from './attachments/launchers.ts'
 import { Library } from './attachments/library.ts'
-import { networksFor } from './attachments/networks.ts'
+import { FAR, MASTER, networksFor } from './attachments/networks.ts'
 import { type SoakNode, soakNode } from './attachments/node.ts'
 import { Tenant } from './attachments/tenant.ts'
 import { Chance } from './support/chance.ts'
@@ -73,6 +73,11 @@ test.each(parts)('$name', { timeout: minutes * 60_000 + 600_000 }, async ({ open
   // What the first attachment of a network makes, and no DEL takes away: bridges, tables, folders.
   await Promise.all(networks.map((network, i) => tenants[i]!.visit(network)))
   const before = await eventually('the node is at rest', () => inventoryOf(host))
+  expect(before.files.filter((line) => /\/networks\/[a-z]+\/[\da-f.:]+$/.test(line))).toEqual([])
+  const links = await host.ipJson<{ ifname: string }>('link', 'show')
+  expect(links.map(({ ifname }) => ifname).sort()).toEqual(
+    ['chain0', 'dual0', FAR, 'lo', 'nat0', 'switch0', MASTER].sort(),
+  )
 
   const isAsBefore = (at: string) =>
     eventually(

@@ -9,6 +9,8 @@ export interface Network {
 
 /** Interface of the host that macvlan is made on. */
 export const MASTER = 'up0'
+/** The other end of its wire. */
+export const FAR = 'far0'
 
 /**
  * As many addresses as attachments at the same time and one more: one that is not given back is missed before long.

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { temporaryFolder } from '../../support/dhcp/ending.ts'
 import { type PrivateHost, privateHost } from '../../support/space.ts'
-import { MASTER } from './networks.ts'
+import { FAR, MASTER } from './networks.ts'
 
 export interface SoakNode {
   readonly host: PrivateHost
@@ -22,8 +22,8 @@ export const soakNode = async (): Promise<SoakNode> => {
   for (const part of ['cni', 'cli'])
     cpSync(join(dist, part), join(folder, part), { recursive: true, verbatimSymlinks: true })
   const host = await privateHost()
-  await host.ip('link', 'add', MASTER, 'type', 'veth', 'peer', 'name', 'far0')
-  for (const name of [MASTER, 'far0']) await host.ip('link', 'set', name, 'up')
+  await host.ip('link', 'add', MASTER, 'type', 'veth', 'peer', 'name', FAR)
+  for (const name of [MASTER, FAR]) await host.ip('link', 'set', name, 'up')
   return {
     host,
     binDir: join(folder, 'cni/bin'),
