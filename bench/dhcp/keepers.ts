@@ -1,4 +1,5 @@
 /** The daemons themselves, asked over their sockets: what leases cost in memory, and many at once in time. */
+import type { LeaseCall } from '../../ipam/dhcp/lease-keeper.ts'
 import { Netns } from '../../netlink/index.ts'
 import type { Findings, Row } from '../row.ts'
 import type { Memory } from '../service.ts'
@@ -22,21 +23,33 @@ interface Owner {
   readonly binDir: string
 }
 
+interface Filled {
+  /** When it has just begun to serve. */
+  readonly empty: Memory
+  /** When it has had one lease: what the first of all needs is there. */
+  readonly used: Memory
+  readonly full: Memory
+}
+
 /** A daemon before and after it got its leases. */
-const fill = async (lan: Lan, { name, binDir }: Owner, count: number): Promise<[Memory, Memory]> => {
+const fill = async (lan: Lan, { name, binDir }: Owner, count: number): Promise<Filled> => {
   const host = Netns.current()
   using crowd = await Crowd.of(count, host)
   await lan.serve()
   const daemon = await LeaseDaemon.start(name, binDir)
   try {
     const empty = daemon.service.memory()
+    const [first] = crowd.calls(`${name}-first`, true) as [LeaseCall]
+    await daemon.keeper.allocate(first)
+    await daemon.keeper.release(first)
+    const used = daemon.service.memory()
     // Those that have a lease get the same again.
     for (let left = TRIES; ; ) {
       const [failure] = await obtain(daemon.keeper, crowd.calls(name, true), WIDTH)
       if (!failure) break
       if (--left === 0) throw failure
     }
-    return [empty, daemon.service.memory()]
+    return { empty, used, full: daemon.service.memory() }
   } finally {
     await daemon.service.stop()
   }
@@ -50,10 +63,10 @@ export const memoryRows = async (setting: Setting, lan: Lan, owners: readonly Ow
   for (let i = 0; i < rounds; i++)
     for (const owner of i % 2 ? owners.toReversed() : owners) {
       setting.progress(`dhcp, ${count} leases, ${owner.name}, ${i + 1} of ${rounds}`)
-      const [empty, full] = await fill(lan, owner, count)
+      const { empty, used, full } = await fill(lan, owner, count)
       for (const kind of ['rss', 'pss'] as const) {
         samples.add(`${owner.name} empty ${kind}`, empty[kind])
-        samples.add(`${owner.name} grown ${kind}`, full[kind] - empty[kind])
+        samples.add(`${owner.name} grown ${kind}`, full[kind] - used[kind])
       }
       if (i === 0)
         notes.push(
