@@ -9,7 +9,7 @@ import type { MetricsAddress } from '../daemon/metrics-address.ts'
 import { OperationLog } from '../daemon/operation-log.ts'
 import { Scheduler } from '../daemon/scheduler.ts'
 import { ActivationError, inheritedSockets, Notifier, type SocketRole } from '../daemon/systemd.ts'
-import { startIsOver, stayLean } from './lean.ts'
+import { startIsOver, stayQuick } from './lean.ts'
 import { writePidFile } from './pid-file.ts'
 import { packageVersion } from './version.ts'
 
@@ -181,7 +181,7 @@ const stop = async (daemon: Daemon, signals: StopSignals, { closers, log }: Surr
  * @returns the exit status: 0, or 1 where it could not start
  */
 export const runDaemon = async (options: RunOptions, err: (text: string) => void): Promise<number> => {
-  stayLean()
+  stayQuick()
   const writer = new LogWriter(2)
   const log = jsonLogger(writer.write)
   const { env, pid } = process

@@ -11,6 +11,15 @@ export const stayLean = (): void => {
 }
 
 /**
+ * The same where others wait for each answer. What is called for the first time is compiled at once: between two ADDs
+ * the machine does other things, and an interpreter's tables are the first to leave its caches. An ADD takes a sixth
+ * less of the processor, and the process 9 MiB more.
+ */
+export const stayQuick = (): void => {
+  for (const flag of ['--semi-space-growth-factor=1', '--always-sparkplug']) setFlagsFromString(flag)
+}
+
+/**
  * What only the start needed of the executable need not stay in the process: its snapshot, and the data and code that
  * Node begins with, 40 MiB on Linux 6.18. They are in the page cache, and what is needed again is mapped again.
  */
