@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { withoutCodeCache } from './blob.mjs'
+import { agreed, withoutCodeCache } from './blob.mjs'
 import { bundleExecutable } from './bundle.mjs'
 import { inject } from './elf.mjs'
 import { nodePackage } from './node-package.mjs'
@@ -88,6 +88,7 @@ const blobOf = ({ scripts, addon, node, form, runner }) => {
 export const buildExecutable = async ({ arch, addon, form = 'snapshot', runner = [] }) => {
   const node = join(nodePackage(arch), 'bin/node')
   const { packages, ...scripts } = await bundleExecutable()
-  const { blob, doubts } = blobOf({ scripts, addon, node, form, runner })
+  const make = () => blobOf({ scripts, addon, node, form, runner })
+  const { blob, doubts } = form === 'snapshot' ? agreed(make) : make()
   return { bytes: inject(readFileSync(node), blob), packages, doubts }
 }

@@ -2,7 +2,13 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 
 const script = fileURLToPath(new URL('../../../scripts/sea/blob.mjs', import.meta.url))
-const { withoutCodeCache } = (await import(script)) as { withoutCodeCache(blob: Buffer): Buffer }
+interface Made {
+  readonly blob: Buffer
+}
+const { agreed, withoutCodeCache } = (await import(script)) as {
+  agreed(make: () => Made): Made
+  withoutCodeCache(blob: Buffer): Buffer
+}
 
 const u32 = (value: number): Buffer => {
   const bytes = Buffer.alloc(4)
@@ -52,5 +58,24 @@ describe('a blob without code cache', () => {
     expect(() => withoutCodeCache(blob(Buffer.concat([body, cache])).subarray(0, 200))).toThrow(
       'the blob ends',
     )
+  })
+})
+
+describe('what is made', () => {
+  /** Makes one after the other. @returns what was agreed on, and how many were made */
+  const agree = (...names: string[]): string => {
+    let count = 0
+    const { blob } = agreed(() => ({ blob: Buffer.from(names[count++]!) }))
+    return `${blob} of ${count}`
+  }
+
+  test('is what was made twice', () => {
+    expect(agree('a', 'a')).toBe('a of 2')
+    expect(agree('a', 'b', 'a')).toBe('a of 3')
+    expect(agree('a', 'b', 'b')).toBe('b of 3')
+  })
+
+  test('is nothing where all differ', () => {
+    expect(() => agree('a', 'b', 'c')).toThrow('no two of three')
   })
 })
