@@ -10,7 +10,6 @@
  *
  *   node scripts/build.mjs [--force]
  */
-import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -19,6 +18,7 @@ import { bundleCli, bundleCni, copyAddon } from './bundle.mjs'
 import { ensureDependencies } from './dependencies.mjs'
 import { withLock } from './lock.mjs'
 import { root } from './root.mjs'
+import { runNode } from './run-node.mjs'
 
 const dist = join(root, 'dist')
 const stamp = join(dist, '.fingerprint')
@@ -63,15 +63,6 @@ const isFresh = (wanted) => {
   return hash === wanted && made.every((path) => existsSync(join(dist, path)))
 }
 
-const node = (args) => {
-  const { status, signal, error } = spawnSync(process.execPath, args, {
-    cwd: root,
-    stdio: ['ignore', 'inherit', 'inherit'],
-  })
-  if (error) throw error
-  if (status !== 0) throw new Error(`${relative(root, args[0])} failed (${signal ?? `exit ${status}`})`)
-}
-
 /**
  * Into a folder of its own first: a module that was renamed must not live on.
  * @returns the error of the compiler. It emits all the same, and so the rest can be built: a wrong type in one place
@@ -83,7 +74,7 @@ const buildLibrary = () => {
   try {
     const tsc = createRequire(import.meta.url).resolve('typescript/package.json')
     try {
-      node([join(tsc, '../bin/tsc'), '-p', 'tsconfig.build.json', '--outDir', next])
+      runNode(join(tsc, '../bin/tsc'), '-p', 'tsconfig.build.json', '--outDir', next)
     } catch (error) {
       failure = error
     }
@@ -99,8 +90,8 @@ const buildLibrary = () => {
 
 const build = async () => {
   ensureDependencies()
-  node([join(root, 'scripts/build-addon.mjs')])
-  node([join(root, 'scripts/build-launcher.mjs')])
+  runNode(join(root, 'scripts/build-addon.mjs'))
+  runNode(join(root, 'scripts/build-launcher.mjs'))
   const wanted = fingerprint()
   if (!process.argv.includes('--force') && isFresh(wanted)) return
   const start = performance.now()
