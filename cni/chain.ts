@@ -227,9 +227,8 @@ const collect = async (options: ChainOptions, cacheDir: string | null): Promise<
     for (const plugin of network.plugins)
       try {
         const rawConf = confFor(options, plugin, more)
-        if (hasGc) await runPlugin(session, options, plugin, rawConf)
-        else if (!host.plugins.has(plugin.type)) notAsked(session, plugin.type, rawConf)
-        else await runPlugin(session, options, plugin, rawConf, { cniVersion: currentVersion })
+        if (!hasGc && !host.plugins.has(plugin.type)) notAsked(session, plugin.type, rawConf)
+        else await runPlugin(session, options, plugin, rawConf, hasGc ? {} : { cniVersion: currentVersion })
       } catch (error) {
         errors.push(prefixed(`failed to GC plugin ${plugin.type}: `, error))
       }
