@@ -2,6 +2,7 @@
 import { CniError, codes } from '../cni/error.ts'
 import type { Descriptor } from '../native/binding.ts'
 import { isErrno } from '../netlink/error.ts'
+import type { Deadline, Deadlines } from './deadlines.ts'
 import {
   ACKNOWLEDGE,
   type Answer,
@@ -48,10 +49,10 @@ export interface ConnectionOptions extends StreamOptions {
   readonly turnstile: Turnstile
   /** Told why the peer was not served. */
   readonly refused: (error: ProtocolError) => void
-  /** Milliseconds in which a request has to be complete. Default 5000. */
-  readonly idleTimeout?: number | undefined
-  /** Milliseconds in which a launcher has to have printed a result. Default 200 000, what a launcher has for everything. */
-  readonly printTimeout?: number | undefined
+  /** In which a request has to be complete. */
+  readonly idle: Deadlines
+  /** In which a launcher has to have printed a result. */
+  readonly printing: Deadlines
 }
 
 type State = 'greeting' | 'request' | 'serving' | 'delivering' | 'over'
@@ -74,7 +75,7 @@ export class Connection {
   readonly #options: ConnectionOptions
   readonly #assembly = new Assembly()
   readonly #controller = new AbortController()
-  readonly #idle: NodeJS.Timeout
+  readonly #idle: Deadline
   #descriptors: Descriptor[] = []
   #state: State = 'greeting'
   #finish: () => void = () => {}
@@ -90,9 +91,8 @@ export class Connection {
     this.closed = new Promise((resolve) => {
       this.#finish = resolve
     })
-    const { idleTimeout = 5000 } = options
-    const late = (): void => this.#refuse(new ProtocolError(`no request within ${idleTimeout} ms`))
-    this.#idle = setTimeout(late, idleTimeout)
+    const { idle } = options
+    this.#idle = idle.begin(() => this.#refuse(new ProtocolError(`no request within ${idle.length} ms`)))
     this.#stream = new Stream(
       socket,
       { data: (bytes, descriptors) => this.#data(bytes, descriptors), end: (error) => this.#end(error) },
@@ -150,7 +150,7 @@ export class Connection {
   #receive(): void {
     const body = this.#assembly.frame()
     if (!body) return
-    clearTimeout(this.#idle)
+    this.#options.idle.cancel(this.#idle)
     this.#state = 'serving'
     void this.#serve(body)
   }
@@ -202,22 +202,22 @@ export class Connection {
   async #deliver(answer: Omit<Answer, 'acknowledge'>): Promise<void> {
     const { signal } = this.#controller
     signal.throwIfAborted()
-    const { printTimeout = 200_000 } = this.#options
+    const { printing } = this.#options
     const bytes = encodeAnswer({ ...answer, acknowledge: true })
     this.#state = 'delivering'
-    let timer: NodeJS.Timeout | undefined
     const acknowledged = new Promise<void>((resolve, reject) => {
       this.#acknowledged = (error) => (error ? reject(error) : resolve())
-      const late = new Error(`it was not printed within ${printTimeout} ms`)
-      timer = setTimeout(() => reject(late), printTimeout)
     })
+    const deadline = printing.begin(() =>
+      this.#acknowledged(new Error(`it was not printed within ${printing.length} ms`)),
+    )
     try {
       // Both at once: who is gone while it is written is noticed by reading.
       await Promise.all([this.#stream.write(bytes), acknowledged])
       // A launcher that could not print it waits for the end, and has to find everything undone then.
       this.#stream.close()
     } finally {
-      clearTimeout(timer)
+      printing.cancel(deadline)
       // Whatever became of it, no other answer can follow.
       this.#state = 'over'
     }
@@ -241,7 +241,7 @@ export class Connection {
   }
 
   #close(): void {
-    clearTimeout(this.#idle)
+    this.#options.idle.cancel(this.#idle)
     const { idle } = this
     const unused = this.#state === 'over'
     for (const descriptor of this.#descriptors.splice(0)) descriptor.close()

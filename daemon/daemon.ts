@@ -9,6 +9,7 @@ import type { Descriptor } from '../native/binding.ts'
 import { plugins as allPlugins } from '../plugins/index.ts'
 import { connectionsWithin } from './capacity.ts'
 import { Connection, type ConnectionOptions, type Exchange } from './connection.ts'
+import { Deadlines } from './deadlines.ts'
 import { Executor } from './execute.ts'
 import { Hosts } from './hosts.ts'
 import { type Listener, listen } from './listener.ts'
@@ -24,6 +25,9 @@ import { Turnstile } from './turnstile.ts'
 export const DEFAULT_SOCKET = '/run/linkwright/linkwright.sock'
 
 const MAX_CONNECTIONS = 2048
+/** Milliseconds. */
+const IDLE_TIMEOUT = 5000
+const PRINT_TIMEOUT = 200_000
 /** Callers listened to from one turn of the event loop on. */
 const STARTED_AT_ONCE = 16
 /** Milliseconds that requests under way have at the end. */
@@ -46,7 +50,11 @@ export interface DhcpOptions {
   readonly broadcast?: boolean | undefined
 }
 
-export interface StartOptions extends Pick<ConnectionOptions, 'idleTimeout' | 'printTimeout' | 'stalled'> {
+export interface StartOptions extends Pick<ConnectionOptions, 'stalled'> {
+  /** Milliseconds in which a request has to be complete. Default 5000. */
+  readonly idleTimeout?: number | undefined
+  /** Milliseconds in which a launcher has to have printed a result. Default 200 000, what a launcher has for everything. */
+  readonly printTimeout?: number | undefined
   /** Default `/run/linkwright/linkwright.sock`. */
   readonly socket?: SocketPlace | undefined
   /** null: none in this process; plugins ask whoever listens on the socket. Default: one. */
@@ -128,6 +136,7 @@ class RunningDaemon implements Daemon {
 
   constructor(options: StartOptions, dhcp: DhcpDaemon | undefined, dhcpSocket: string) {
     const { log, operations, software, plugins: served = allPlugins } = options
+    const { idleTimeout = IDLE_TIMEOUT, printTimeout = PRINT_TIMEOUT } = options
     this.metrics = options.metrics ?? new Metrics()
     this.scheduler = options.scheduler ?? new Scheduler()
     const room = connectionsWithin(maxDescriptors(), this.scheduler.concurrency)
@@ -154,6 +163,8 @@ class RunningDaemon implements Daemon {
     this.#connections = new Connections({
       ...options,
       turnstile: new Turnstile(),
+      idle: new Deadlines(idleTimeout),
+      printing: new Deadlines(printTimeout),
       open: () => this.#isOpen(),
       serve: (request, descriptors, exchange) => this.#serve(request, descriptors, exchange),
       refused: (error) => {

@@ -136,6 +136,7 @@ export class Scheduler {
     return new Promise<T>((resolve, reject) => {
       if (signal.aborted) return reject(stopped(signal))
       const number = ++this.#arrived
+      let waits = false
       const abandon = (): void => {
         this.#leave(task)
         reject(stopped(signal))
@@ -150,7 +151,7 @@ export class Scheduler {
         place: -1,
         state: 'waiting',
         begin: () => {
-          signal.removeEventListener('abort', abandon)
+          if (waits) signal.removeEventListener('abort', abandon)
           const turn = `${this.#turnPrefix}-${number}`
           this.#turns.add(turn)
           void (async () => work(turn))()
@@ -162,13 +163,16 @@ export class Scheduler {
             })
         },
       }
-      signal.addEventListener('abort', abandon, { once: true })
       this.#enter(task, containerId, network)
       this.#pump()
-      if (task.state !== 'waiting' || this.#waiting <= this.queue) return
-      signal.removeEventListener('abort', abandon)
-      this.#leave(task)
-      reject(this.#full())
+      if (task.state !== 'waiting') return
+      if (this.#waiting > this.queue) {
+        this.#leave(task)
+        reject(this.#full())
+        return
+      }
+      waits = true
+      signal.addEventListener('abort', abandon, { once: true })
     })
   }
 

@@ -84,6 +84,18 @@ export const change = <H, T extends Rows>(
   read: () => {},
 })
 
+/** Reads an answer of one message. @param op in words, for the error where there is none */
+export const readOne =
+  <H, T extends Rows, R>(
+    op: string,
+    layout: Layout<H, T>,
+    read: (message: ReturnType<typeof readMessage<H, T>>) => R,
+  ) =>
+  ([message]: readonly Message[]): R => {
+    if (!message) throw new Error(`${op}: the kernel acknowledged the request but sent no object`)
+    return read(readMessage(layout, message.payload))
+  }
+
 /** A request for one object. */
 export const get = <H, T extends Rows, R>(
   layout: Layout<H, T>,
@@ -94,10 +106,7 @@ export const get = <H, T extends Rows, R>(
   type: options.type,
   flags: options.flags ?? 0,
   write: write(layout, options),
-  read: ([message]) => {
-    if (!message) throw new Error(`${options.op}: the kernel acknowledged the request but sent no object`)
-    return read(readMessage(layout, message.payload))
-  },
+  read: readOne(options.op, layout, read),
 })
 
 /** A request for all objects; `read` may return undefined to leave one out. */

@@ -4,7 +4,7 @@ import { invalidConfig } from '../cni/error.ts'
 import type { Attachment, Context } from '../cni/plugin.ts'
 import { commonConf, flag, rule, text } from '../cni/schema.ts'
 import type { Result } from '../cni/types.ts'
-import type { Link } from '../netlink/index.ts'
+import type { BriefLink } from '../netlink/index.ts'
 import { checkFacts } from './shared/check.ts'
 import { defineContainerLink } from './shared/container-link.ts'
 import {
@@ -57,7 +57,7 @@ const fromChain = ({ ipam, prevResult }: Own): Result | null =>
   !ipam && prevResult?.ips?.length ? prevResult : null
 
 /** In the l3 modes the host routes, and so fragments. @throws CniError code 7 */
-const mtuOf = ({ mode, mtu }: Own['conf'], master: Link): number =>
+const mtuOf = ({ mode, mtu }: Own['conf'], master: BriefLink): number =>
   modeOf(mode) === 'l2' ? lowerMtu(mtu, master) : mtu || master.mtu
 
 /** The name of the master; empty: that of the default route. @throws CniError */
@@ -90,7 +90,7 @@ const checkIpam = (attachment: Own, mode: string): void => {
     )
 }
 
-const reasons = ({ name, master }: Link): Reasons => ({
+const reasons = ({ name, master }: BriefLink): Reasons => ({
   EBUSY:
     master === undefined
       ? `${name} carries macvlan interfaces: macvlan and ipvlan exclude each other on one master`

@@ -2,7 +2,7 @@
 import * as z from 'zod/mini'
 import { invalidConfig } from '../cni/error.ts'
 import { commonConf, flag, mac, rule, text, uint32 } from '../cni/schema.ts'
-import type { Link } from '../netlink/index.ts'
+import type { BriefLink } from '../netlink/index.ts'
 import { checkFacts, type Fact } from './shared/check.ts'
 import { defineContainerLink } from './shared/container-link.ts'
 import { randomMac } from './shared/identity.ts'
@@ -50,7 +50,7 @@ export const macvlanConf = z.object({
 const modeOf = (mode: string): Mode => (isMode(mode) ? mode : 'bridge')
 
 /** What errors of the kernel mean when the link is made. */
-const reasons = ({ name, master, type }: Link): Reasons => ({
+const reasons = ({ name, master, type }: BriefLink): Reasons => ({
   EBUSY:
     master === undefined
       ? `${name} carries ipvlan interfaces: macvlan and ipvlan exclude each other on one master`
@@ -63,7 +63,7 @@ const reasons = ({ name, master, type }: Link): Reasons => ({
 })
 
 /** What they mean when it is brought up. */
-const upReasons = ({ name }: Link): Reasons => ({
+const upReasons = ({ name }: BriefLink): Reasons => ({
   EADDRINUSE: `its MAC is that of another macvlan on ${name}, or of ${name} itself`,
 })
 
@@ -71,7 +71,7 @@ const upReasons = ({ name }: Link): Reasons => ({
 const MIN_MTU = 68
 
 /** @throws CniError code 7 */
-const mtuOf = ({ mtu: wanted }: z.infer<typeof macvlanConf>, master: Link): number => {
+const mtuOf = ({ mtu: wanted }: z.infer<typeof macvlanConf>, master: BriefLink): number => {
   const mtu = lowerMtu(wanted, master)
   if (mtu >= MIN_MTU) return mtu
   throw invalidConfig(

@@ -1,7 +1,7 @@
 /** `vlan`: one VLAN of an interface, for one container. */
 import * as z from 'zod/mini'
 import { commonConf, flag, int, rule, text } from '../cni/schema.ts'
-import type { Link } from '../netlink/index.ts'
+import type { BriefLink } from '../netlink/index.ts'
 import { checkFacts } from './shared/check.ts'
 import { defineContainerLink } from './shared/container-link.ts'
 import {
@@ -66,10 +66,10 @@ export const vlanConf = z.object({
 const TAG = 4
 
 /** What fits into the VLAN: MACsec can't lengthen its frames by a tag (netif_reduces_vlan_mtu). */
-const carrierOf = (master: Link): Link =>
+const carrierOf = (master: BriefLink): BriefLink =>
   master.kind === 'macsec' ? { ...master, mtu: master.mtu - TAG } : master
 
-const reasons = ({ name }: Link, id: number): Reasons => ({
+const reasons = ({ name }: BriefLink, id: number): Reasons => ({
   EEXIST: `VLAN ${id} of ${name} is in use: another container, or the host, has it. One VLAN of a master is for one interface; for several containers plug them into a bridge on top of it`,
   EOPNOTSUPP: `this kernel makes no vlan links (load its module: modprobe 8021q), or ${name} carries no VLANs`,
 })

@@ -65,10 +65,15 @@ export interface TableOptions {
    * give objects of one shape: adding dozens of names one by one takes V8 ten times as long. Default false.
    */
   readonly dense?: boolean | undefined
+  /** Attributes without a row are of no interest, and are not kept. Default false. */
+  readonly only?: boolean | undefined
 }
 
 /** Makes a table. */
-export const table = <const T extends Rows>(rows: T, { dense = false }: TableOptions = {}): Table<T> => {
+export const table = <const T extends Rows>(
+  rows: T,
+  { dense = false, only = false }: TableOptions = {},
+): Table<T> => {
   const entries = Object.entries(rows)
   const empty = Object.fromEntries(dense ? entries.map(([name]) => [name, undefined]) : [])
   /** By number. */
@@ -103,8 +108,9 @@ export const table = <const T extends Rows>(rows: T, { dense = false }: TableOpt
       const values: Record<string, unknown> = { ...empty }
       for (const at = message.attributes(start); at.next(); ) {
         const row = byType[at.type]
-        if (!row) append(values, 'unknown', { type: at.type, payload: at.payload.bytes.slice() })
-        else if (row.multi) append(values, row.name, row.codec.read(at.payload))
+        if (!row) {
+          if (!only) append(values, 'unknown', { type: at.type, payload: at.payload.bytes.slice() })
+        } else if (row.multi) append(values, row.name, row.codec.read(at.payload))
         else values[row.name] = row.codec.read(at.payload)
       }
       return values as Attributes<T>
@@ -154,12 +160,14 @@ export type Selected<K extends Readonly<Record<string, Codec<unknown>>>> = Known
 
 /**
  * A pair of attributes of which the first names the layout of the second: IFLA_INFO_KIND and IFLA_INFO_DATA,
- * NFTA_EXPR_NAME and NFTA_EXPR_DATA. Kinds without a codec keep their bytes in `raw`.
+ * NFTA_EXPR_NAME and NFTA_EXPR_DATA. Kinds without a codec keep their bytes in `raw`, unless these are of no interest
+ * (`only`).
  */
 export const selected = <const K extends Readonly<Record<string, Codec<unknown>>>>(
   kindType: number,
   dataType: number,
   kinds: K,
+  { only = false }: Pick<TableOptions, 'only'> = {},
 ): Codec<Selected<K>> => ({
   nested: true,
   write(writer, value) {
@@ -183,7 +191,7 @@ export const selected = <const K extends Readonly<Record<string, Codec<unknown>>
       if (at.type === kindType) kind = latin1(at.payload)
       else if (at.type === dataType) data = at.payload
     const codec = Object.hasOwn(kinds, kind) ? kinds[kind] : undefined
-    if (!data) return { kind }
+    if (!data || (only && !codec)) return { kind }
     return (codec ? { kind, data: codec.read(data) } : { kind, raw: data.bytes.slice() }) as Selected<K>
   },
 })

@@ -171,3 +171,11 @@ export const inet6 = table({
 
 /** IFLA_AF_SPEC of AF_UNSPEC messages: one nest a family, by its AF_* number. */
 export const afSpec = table({ inet: [2, inet], inet6: [10, inet6] })
+
+const only = { only: true } as const
+const { acceptRa } = ipv6Conf
+/** The same, and of all of it only whether router advertisements are heeded. */
+export const briefAfSpec = table(
+  { inet6: [10, table({ conf: [2, readArray({ acceptRa }, 0)] }, only)] },
+  only,
+)

@@ -2,7 +2,7 @@
 import type { Attributes, UnknownAttribute, UnknownKind } from '../codec/table.ts'
 import type { Value } from '../codec/types.ts'
 import { type Choice, unpackFlags } from '../codec/values.ts'
-import type { afSpec } from './af-spec.ts'
+import type { afSpec, briefAfSpec } from './af-spec.ts'
 import type { xdp } from './attributes.ts'
 import { IFF, type linkModes, linkTypes, type operStates } from './flags.ts'
 import type { kinds, portKinds } from './kinds.ts'
@@ -98,6 +98,24 @@ export type LinkPort =
 
 /** A network interface. */
 export type Link = LinkFacts & LinkKind & LinkPort
+
+/** Of a link, how it is plugged in: what a request tells that asks for no more. */
+interface BriefFacts
+  extends Pick<LinkFacts, 'index' | 'name' | 'altNames' | 'type' | 'flags' | 'up' | 'operState' | 'carrier'>,
+    Pick<LinkFacts, 'mtu' | 'address' | 'master' | 'link' | 'linkNetnsId' | 'alias'> {
+  /** Of all its settings whether it heeds router advertisements. */
+  readonly afSpec: Value<typeof briefAfSpec> | undefined
+}
+
+type BriefKind =
+  | { readonly kind: string | undefined }
+  | {
+      readonly kind: 'bridge'
+      readonly data: Pick<Value<typeof kinds.bridge>, 'vlanFiltering' | 'vlanDefaultPvid'> | undefined
+    }
+
+/** A network interface in brief. Every {@link Link} is one. */
+export type BriefLink = BriefFacts & BriefKind
 
 /** The header of a link message. */
 export interface LinkHeader {

@@ -1,7 +1,7 @@
 /** The gateways' addresses, on the bridge or on the interface of a VLAN. */
 import { CniError, codes } from '../../cni/error.ts'
 import { apply, type Step } from '../../cni/undo.ts'
-import { type Address, address, familyOf, isErrno, type Link } from '../../netlink/index.ts'
+import { type Address, address, type BriefLink, familyOf, isErrno } from '../../netlink/index.ts'
 import type { BridgeAttachment } from './conf.ts'
 import type { Bridge } from './device.ts'
 import { conflicts } from './gateways.ts'
@@ -11,7 +11,7 @@ import { unlessShared } from './hold.ts'
 export interface GatewayPlace {
   readonly bridge: Bridge
   /** The bridge, or the interface of a VLAN. */
-  readonly target: Link
+  readonly target: BriefLink
   /** Names of the ports that this ADD has plugged in. */
   readonly own: ReadonlySet<string>
 }

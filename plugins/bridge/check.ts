@@ -1,6 +1,6 @@
 /** CHECK of the bridge plugin: everything ADD has made, the host's side included. Changes nothing. */
 import type { Interface, Result } from '../../cni/types.ts'
-import { address, bridgeVlan, familyOf, type Link, sameMac } from '../../netlink/index.ts'
+import { address, type BriefLink, bridgeVlan, familyOf, type Link, sameMac } from '../../netlink/index.ts'
 import {
   checkConfiguration,
   checkFailed,
@@ -24,8 +24,10 @@ const onHost = (result: Result): readonly Interface[] =>
   (result.interfaces ?? []).filter(({ sandbox }) => !sandbox)
 
 /** Whether a bridge has the MAC of one of its ports: it was given none, and its own changes as they come and go. */
-const followsPorts = async (attachment: BridgeAttachment, { index, address: mac }: Link): Promise<boolean> =>
-  (await portsOf(attachment, index)).some((port) => port.address === mac)
+const followsPorts = async (
+  attachment: BridgeAttachment,
+  { index, address: mac }: BriefLink,
+): Promise<boolean> => (await portsOf(attachment, index)).some((port) => port.address === mac)
 
 const findBridge = async (attachment: BridgeAttachment, result: Result): Promise<Bridge> => {
   const { conf, host } = attachment
@@ -77,7 +79,7 @@ const checkVlans = async (
 }
 
 /** What carries the gateway's addresses: the bridge, or the interface of a VLAN, which has to be in it. */
-const findGateway = async (attachment: BridgeAttachment, bridge: Bridge): Promise<Link> => {
+const findGateway = async (attachment: BridgeAttachment, bridge: Bridge): Promise<BriefLink> => {
   const { conf, host } = attachment
   if (conf.vlan === 0) return bridge
   const name = vlanGatewayName(bridge.name, conf.vlan)

@@ -1,8 +1,8 @@
 /** The bridge itself: found or made, and given back when the ADD that made it fails. */
 import { CniError, codes } from '../../cni/error.ts'
 import { apply, type Step } from '../../cni/undo.ts'
-import { isErrno, type Link, link } from '../../netlink/index.ts'
-import { findLink } from '../shared/check.ts'
+import { type BriefLink, isErrno, link } from '../../netlink/index.ts'
+import { findBrief, findLink } from '../shared/check.ts'
 import { randomMac } from '../shared/identity.ts'
 import { refuseAdvertisements } from '../shared/sysctl.ts'
 import { deleteLink } from '../shared/veth.ts'
@@ -15,10 +15,10 @@ const TRIES = 5
 const NO_MAC = '00:00:00:00:00:00'
 
 /** A link that is a bridge. */
-export type Bridge = Extract<Link, { readonly kind: 'bridge' }>
+export type Bridge = Extract<BriefLink, { readonly kind: 'bridge' }>
 
 /** @throws CniError where it is something else */
-export const expectBridge = (found: Link): Bridge => {
+export const expectBridge = (found: BriefLink): Bridge => {
   if (found.kind !== 'bridge')
     throw new CniError({
       code: codes.invalidConfig,
@@ -90,7 +90,7 @@ const complete = async (attachment: BridgeAttachment, found: Bridge, made?: stri
   const steps = repairs(attachment, found)
   await apply(host, undo, [...(pinned ? [] : [{ request: link.set(found.index, { address }) }]), ...steps])
   if (steps.length === 0 && (pinned || address === found.address)) return found
-  return expectBridge(await host.run(link.get(found.index)))
+  return expectBridge(await host.run(link.getBrief(found.index)))
 }
 
 /** @throws NetlinkError, EEXIST where another ADD has made it at the same moment */
@@ -125,7 +125,7 @@ export const ensureBridge = async (attachment: BridgeAttachment): Promise<Bridge
   const { conf, host } = attachment
   let made: string | undefined
   for (let attempt = 1; ; attempt++) {
-    const found = await findLink(host, conf.bridge)
+    const found = await findBrief(host, conf.bridge)
     try {
       if (found) return await complete(attachment, expectBridge(found), made)
       made ??= randomMac()

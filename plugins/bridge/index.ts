@@ -6,8 +6,9 @@ import { CniError, codes } from '../../cni/error.ts'
 import { definePlugin } from '../../cni/plugin.ts'
 import { allVersions, type Result } from '../../cni/types.ts'
 import { apply } from '../../cni/undo.ts'
-import { familyOf, type Link, link, TimeoutError, waitForLink } from '../../netlink/index.ts'
+import { type BriefLink, familyOf, type Link, link, TimeoutError, waitForLink } from '../../netlink/index.ts'
 import { assign, assignedMtu } from '../shared/assign.ts'
+import { findBrief } from '../shared/check.ts'
 import { configureLink } from '../shared/configure.ts'
 import { chooseDns } from '../shared/dns.ts'
 import { enableForwarding } from '../shared/forwarding.ts'
@@ -43,7 +44,7 @@ const attach = async (attachment: BridgeAttachment, bridge: Bridge, { vlans, mac
       settings.hairpin || settings.isolated ? [{ request: link.setBridgePort(name, settings) }] : [],
   })
   if (vlans.untagged !== 0 || vlans.tagged.length > 0) {
-    const port = await host.run(link.get(veth.hostName))
+    const port = await host.run(link.getBrief(veth.hostName))
     await apply(host, undo, vlanSteps(bridge, port.index, vlans, conf.preserveDefaultVlan))
   }
   if (conf.macspoofchk) {
@@ -80,7 +81,9 @@ const serve = async (
 }
 
 /** The port as it is when frames pass. @throws CniError when they still do not after a while */
-const portUp = async ({ host, hostNetns, signal }: BridgeAttachment, name: string): Promise<Link> => {
+const portUp = async ({ host, hostNetns, signal }: BridgeAttachment, name: string): Promise<BriefLink> => {
+  const now = await findBrief(host, name)
+  if (now?.operState === 'up') return now
   try {
     const port = await waitForLink(
       { netns: hostNetns, connection: host },
@@ -119,14 +122,14 @@ const add = async (attachment: BridgeAttachment, planned: Plan): Promise<Result>
     vlanGateway = await serve(attachment, bridge, veth, gateways)
   } else if (!conf.disableContainerInterface) await container.run(link.set(veth.index, { up: true }))
   const port = conf.disableContainerInterface
-    ? await host.run(link.get(veth.hostName))
+    ? await host.run(link.getBrief(veth.hostName))
     : await portUp(attachment, veth.hostName)
   // A bridge whose MTU nobody has set has the least of its ports'.
   const stale = tellsMtu(attachment) && bridge.mtu !== port.mtu
   const inside = { name: ifName, address: veth.mac, mtu: assignedMtu(attachment, fromIpam) ?? port.mtu }
   return {
     interfaces: [
-      interfaceEntry(attachment, stale ? await host.run(link.get(bridge.index)) : bridge),
+      interfaceEntry(attachment, stale ? await host.run(link.getBrief(bridge.index)) : bridge),
       interfaceEntry(attachment, port),
       interfaceEntry(attachment, inside, netnsPath),
       ...(vlanGateway ? [interfaceEntry(attachment, vlanGateway)] : []),

@@ -4,6 +4,7 @@ import type { Attachment } from '../../cni/plugin.ts'
 import type { Interface, Result } from '../../cni/types.ts'
 import {
   address,
+  type BriefLink,
   type Connection,
   formatCidr,
   isErrno,
@@ -45,15 +46,22 @@ export const requirePrevResult = ({ prevResult }: Pick<Attachment<unknown>, 'pre
   return prevResult
 }
 
-/** A link by its name or index, or null. */
-export const findLink = async (connection: Connection, which: string | number): Promise<Link | null> => {
+const whereThere = async <T>(asked: Promise<T>): Promise<T | null> => {
   try {
-    return await connection.run(link.get(which))
+    return await asked
   } catch (error) {
     if (isErrno(error, 'ENODEV')) return null
     throw error
   }
 }
+
+/** A link by its name or index, or null. */
+export const findLink = (connection: Connection, which: string | number): Promise<Link | null> =>
+  whereThere(connection.run(link.get(which)))
+
+/** The same in brief. */
+export const findBrief = (connection: Connection, which: string | number): Promise<BriefLink | null> =>
+  whereThere(connection.run(link.getBrief(which)))
 
 /**
  * The link of an interface in the result, of the right kind (where that is known) and with its MAC.

@@ -7,7 +7,15 @@ import { CniError, codes } from '../../cni/error.ts'
 import { type Attachment, type Context, definePlugin } from '../../cni/plugin.ts'
 import { allVersions, type Dns, type Result } from '../../cni/types.ts'
 import type { Step } from '../../cni/undo.ts'
-import { type Connection, isErrno, type Link, link, NetlinkError, sameMac } from '../../netlink/index.ts'
+import {
+  type BriefLink,
+  type Connection,
+  isErrno,
+  type Link,
+  link,
+  NetlinkError,
+  sameMac,
+} from '../../netlink/index.ts'
 import { assign, assignedMtu } from './assign.ts'
 import {
   checkConfiguration,
@@ -15,13 +23,14 @@ import {
   checkFailed,
   checkLink,
   containerInterface,
+  findBrief,
   findLink,
   requirePrevResult,
 } from './check.ts'
 import { configureLink } from './configure.ts'
 import { chooseDns } from './dns.ts'
 import { Failures } from './failures.ts'
-import { aliasPrefix, draw, ownerAlias } from './identity.ts'
+import { aliasPrefix, ownerAlias, randomIndex } from './identity.ts'
 import { interfaceEntry } from './result.ts'
 import { deleteLink } from './veth.ts'
 
@@ -61,9 +70,6 @@ export interface ContainerLinkPlugin<S extends z.core.$ZodType<Common>, P> {
   /** @throws CniError code 50 where an ADD could not work now; IPAM is asked afterwards */
   status?: ((context: Context<z.infer<S>>) => Promise<void>) | undefined
 }
-
-/** Of the upper half of 16 bits: the kernel's own count comes there last. */
-export const randomIndex = (): number => 0x8000 | draw(2).readUInt16LE()
 
 /**
  * A number for a new link that none in the container has: a {@link claim} behind a request that is refused must not
@@ -114,7 +120,7 @@ const foreignTo = (
   attachment: Attachment<unknown>,
   kind: string,
   mac: string | undefined,
-  found: Link,
+  found: BriefLink,
 ): string | null => {
   if (found.kind !== kind) return `it is no ${kind}: ${found.kind ?? 'hardware'}`
   if (found.alias?.startsWith(aliasPrefix))
@@ -146,7 +152,7 @@ const removeLink = async (attachment: Attachment<unknown>, kind: string, ownMac:
   // With its namespace the link has gone, too.
   if (!netns) return
   const mac = listedMac(attachment, ownMac)
-  const found = await findLink(container, ifName)
+  const found = await findBrief(container, ifName)
   const why = found && foreignTo(attachment, kind, mac, found)
   if (found && why === null) return await deleteLink(container, found.index)
   if (why) log.warn(`${ifName} is left alone: ${why}`)

@@ -11,6 +11,12 @@ export const draw = (count: number): Buffer => {
   return drawn
 }
 
+/**
+ * An index for a new link, or an identifier of a namespace: of 16 bits, which is all that some eBPF programs keep, and of
+ * the upper half, where the kernel's own count comes last.
+ */
+export const randomIndex = (): number => 0x8000 | draw(2).readUInt16LE()
+
 /** A name for the host's end of a veth pair: `veth` and 8 hex digits, as the Go plugins make it. */
 export const vethName = (): string => `veth${draw(4).toString('hex')}`
 

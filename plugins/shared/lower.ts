@@ -5,6 +5,7 @@ import type { Attachment, Context } from '../../cni/plugin.ts'
 import { int, rule } from '../../cni/schema.ts'
 import { apply } from '../../cni/undo.ts'
 import {
+  type BriefLink,
   type Connection,
   isErrno,
   type Link,
@@ -14,9 +15,9 @@ import {
   nsid,
   route,
 } from '../../netlink/index.ts'
-import { checkFailed, findLink } from './check.ts'
-import { claim, explainClaim, freeIndex, type Made, randomIndex } from './container-link.ts'
-import { vethName } from './identity.ts'
+import { checkFailed, findBrief, findLink } from './check.ts'
+import { claim, explainClaim, freeIndex, type Made } from './container-link.ts'
+import { randomIndex, vethName } from './identity.ts'
 import { deleteLink } from './veth.ts'
 
 /** Keys that the plugins have in common. */
@@ -51,7 +52,7 @@ const defaultInterface = async (connection: Connection): Promise<number | undefi
 }
 
 /** Finds a master where it is to be. @throws CniError code 7 where there is none */
-export const lookUpMaster = async (connection: Connection, name: string): Promise<Link> => {
+export const lookUpMaster = async (connection: Connection, name: string): Promise<BriefLink> => {
   const which = name === '' ? await defaultInterface(connection) : name
   if (which === undefined)
     throw new CniError({
@@ -59,7 +60,7 @@ export const lookUpMaster = async (connection: Connection, name: string): Promis
       msg: 'no default route interface found',
       details: 'there is no default route: name the interface in "master"',
     })
-  const found = await findLink(connection, which)
+  const found = await findBrief(connection, which)
   if (found) return found
   throw new CniError({
     code: codes.invalidConfig,
@@ -69,7 +70,7 @@ export const lookUpMaster = async (connection: Connection, name: string): Promis
 }
 
 /** The master of an attachment. @param name default: the configuration's. @throws CniError */
-export const findMaster = (attachment: Attachment<LowerConf>, name?: string): Promise<Link> => {
+export const findMaster = (attachment: Attachment<LowerConf>, name?: string): Promise<BriefLink> => {
   const { conf } = attachment
   return lookUpMaster(place(attachment, conf.linkInContainer), name ?? conf.master)
 }
@@ -94,14 +95,14 @@ export const checkMaster = async (attachment: Attachment<LowerConf>, found: Link
  * The MTU that is asked for; a link can't have a larger one than its master.
  * @throws CniError code 7
  */
-export const lowerMtu = (mtu: number, master: Link): number => {
+export const lowerMtu = (mtu: number, master: BriefLink): number => {
   if (mtu > master.mtu) throw invalidConfig(`invalid MTU ${mtu}, must be [0, master MTU(${master.mtu})]`)
   return mtu || master.mtu
 }
 
 /** A new link on top of its master. */
 export interface LowerLink {
-  readonly master: Link
+  readonly master: BriefLink
   readonly kind: link.KindOptions
   /** Empty: the kernel's choice, which is the master's but for macvlan. */
   readonly mac: string
@@ -115,7 +116,7 @@ const TRIES = 10
 /** What errors of the kernel mean of a kind of link, by their codes. */
 export type Reasons = Readonly<Record<string, string>>
 
-const reasonsOfMaster = ({ name, type }: Link, kind: string): Reasons => ({
+const reasonsOfMaster = ({ name, type }: BriefLink, kind: string): Reasons => ({
   ENETDOWN: `${name} is down: ip link set ${name} up`,
   ENODEV: `${name} has just gone`,
   ...(type === 'ether'
@@ -130,7 +131,7 @@ const reasonsOfMaster = ({ name, type }: Link, kind: string): Reasons => ({
 export const explainLink = (
   error: unknown,
   kind: string,
-  master: Link | null,
+  master: BriefLink | null,
   reasons: Reasons = {},
 ): unknown => {
   if (!(error instanceof NetlinkError)) return error
@@ -244,12 +245,12 @@ export const checkLower = async (
   { conf, host }: Context<LowerConf>,
   kind: string,
   chained = false,
-): Promise<Link | null> => {
+): Promise<BriefLink | null> => {
   await checkKind(kind)
   // One in a container can only be looked for with the container.
   if (conf.linkInContainer) return null
   if (chained && conf.master === '' && (await defaultInterface(host)) === undefined) return null
-  let master: Link
+  let master: BriefLink
   try {
     master = await lookUpMaster(host, conf.master)
   } catch (error) {

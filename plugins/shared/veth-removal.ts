@@ -1,8 +1,8 @@
 /** Finding and removing an attachment's veth pair. Bridge and ptp. */
 import type { Attachment, Context } from '../../cni/plugin.ts'
 import type { AttachmentId } from '../../cni/types.ts'
-import { type Link, link, nsid, sameMac } from '../../netlink/index.ts'
-import { findLink } from './check.ts'
+import { type BriefLink, type Link, link, nsid, sameMac } from '../../netlink/index.ts'
+import { findBrief, findLink } from './check.ts'
 import { aliasPrefix, isVethName, ownerAlias, ownerOfAlias } from './identity.ts'
 import { deleteLink } from './veth.ts'
 
@@ -24,10 +24,10 @@ export interface FoundVeth {
  */
 export const peerOf = async (
   { host, netns }: Pick<Attachment<unknown>, 'host' | 'netns'>,
-  inside: Link,
-): Promise<Link | null> => {
+  inside: BriefLink,
+): Promise<BriefLink | null> => {
   if (!netns || inside.kind !== 'veth' || inside.link === undefined) return null
-  const peer = await findLink(host, inside.link)
+  const peer = await findBrief(host, inside.link)
   if (peer?.kind !== 'veth' || peer.link !== inside.index) return null
   return peer.linkNetnsId === (await host.run(nsid.get(netns))) ? peer : null
 }
@@ -39,8 +39,8 @@ export const peerOf = async (
  */
 const whyForeign = async (
   attachment: Attachment<unknown>,
-  inside: Link,
-  peer: Link | null,
+  inside: BriefLink,
+  peer: BriefLink | null,
   master: string | null,
 ): Promise<string | null> => {
   const { host, network, prevResult, ifName } = attachment
@@ -56,7 +56,7 @@ const whyForeign = async (
     return known ? null : 'its other end is not on the host'
   }
   if (peer.master === undefined) return null
-  const other = await findLink(host, peer.master)
+  const other = await findBrief(host, peer.master)
   return !other || other.name === master ? null : `${peer.name} is plugged into ${other.name}`
 }
 
@@ -96,7 +96,7 @@ export const findVeth = async (
   master: string | null,
 ): Promise<FoundVeth> => {
   const { netns, ifName, log } = attachment
-  const inside = netns && (await findLink(attachment.container, ifName))
+  const inside = netns && (await findBrief(attachment.container, ifName))
   const peer = inside && (await peerOf(attachment, inside))
   const foreign = inside && (await whyForeign(attachment, inside, peer, master))
   if (inside && foreign === null)

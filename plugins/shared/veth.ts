@@ -3,7 +3,7 @@ import { CniError } from '../../cni/error.ts'
 import type { Attachment } from '../../cni/plugin.ts'
 import { apply, type Step } from '../../cni/undo.ts'
 import { type Connection, isErrno, link, NetlinkError } from '../../netlink/index.ts'
-import { draw, ownerAlias, portMac, randomMac, vethName } from './identity.ts'
+import { ownerAlias, portMac, randomIndex, randomMac, vethName } from './identity.ts'
 import { containerNetns } from './netns.ts'
 import { preferSysctls } from './sysctl.ts'
 
@@ -36,12 +36,6 @@ export interface Veth {
 /** In a new namespace only the loopback has an index. */
 const FIRST_INDEX = 2
 const TRIES = 10
-
-/**
- * An index for the host's end. The kernel heeds the wish for the peer's index only where the link has one of its own
- * (veth_newlink). Of 16 bits, which is all that some eBPF programs keep; high, where the kernel's own count comes last.
- */
-const randomIndex = (): number => 0x8000 | draw(2).readUInt16LE()
 
 /** Deletes a link; that there is none (any more) is no error. */
 export const deleteLink = async (connection: Connection, which: string | number): Promise<void> => {
@@ -79,6 +73,7 @@ export const addVeth = async (attachment: Attachment<unknown>, options: VethOpti
   let index = FIRST_INDEX
   for (let attempt = 1; ; attempt++) {
     const hostName = vethName()
+    // The kernel heeds the wish for the peer's index only where the link has one of its own (veth_newlink).
     const hostIndex = randomIndex()
     const hostMac = portMac()
     const request = link.add({
