@@ -11,6 +11,7 @@ import type { AnyPlugin, Attachment, Clock, Logger } from './plugin.ts'
 import { parseResult } from './result.ts'
 import { parseConf, parseConfLenient } from './schema.ts'
 import type { Session } from './session.ts'
+import { freeze, isSettled, Remembered } from './settled.ts'
 import type { AttachmentId, JsonObject, Result, Verb } from './types.ts'
 import type { UndoStack } from './undo.ts'
 import { allows, checkVersion, versionOf } from './version.ts'
@@ -71,16 +72,20 @@ export const prepare = (plugin: AnyPlugin, call: Call): Attachment<unknown> => {
   return new PluginAttachment(plugin, call, prevResult)
 }
 
-/** How many configurations are remembered: a node has few networks, but their pods may have arguments of their own. */
-const REMEMBERED = 64
-const remembered = new WeakMap<AnyPlugin, Map<string, unknown>>()
+/** What a plugin's schema makes of configurations. */
+interface Known {
+  readonly byText: Remembered<unknown>
+  readonly byObject: WeakMap<JsonObject, unknown>
+}
+const remembered = new WeakMap<AnyPlugin, Known>()
 
-const freeze = <T>(value: T): T => {
-  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
-    Object.freeze(value)
-    for (const inner of Object.values(value)) freeze(inner)
+const knownTo = (plugin: AnyPlugin): Known => {
+  let known = remembered.get(plugin)
+  if (!known) {
+    known = { byText: new Remembered(), byObject: new WeakMap() }
+    remembered.set(plugin, known)
   }
-  return value
+  return known
 }
 
 /**
@@ -89,6 +94,9 @@ const freeze = <T>(value: T): T => {
  * @throws CniError code 7
  */
 export const readConf = (plugin: AnyPlugin, rawConf: JsonObject): unknown => {
+  const { byText, byObject } = knownTo(plugin)
+  const seen = byObject.get(rawConf)
+  if (seen !== undefined) return seen
   let text: string
   try {
     text = JSON.stringify(rawConf)
@@ -96,18 +104,13 @@ export const readConf = (plugin: AnyPlugin, rawConf: JsonObject): unknown => {
     // Nested too deeply, or no JSON at all: what is wrong with it is told along the schema.
     return parseConf(plugin.conf, rawConf, plugin.type)
   }
-  let known = remembered.get(plugin)
-  if (!known) {
-    known = new Map()
-    remembered.set(plugin, known)
-  }
-  let conf = known.get(text)
+  let conf = byText.get(text)
   if (conf === undefined) {
     // What was read belongs to nobody else: parts of it may be the caller's own, who may change them.
     conf = freeze(parseConf(plugin.conf, JSON.parse(text), plugin.type))
-    if (known.size === REMEMBERED) known.clear()
-    known.set(text, conf)
+    byText.set(text, conf)
   }
+  if (isSettled(rawConf)) byObject.set(rawConf, conf)
   return conf
 }
 

@@ -6,6 +6,7 @@ import { isObject, lookup } from './fold.ts'
 import { printJson } from './json.ts'
 import type { AnyPlugin } from './plugin.ts'
 import type { Host, Target } from './session.ts'
+import { settledConf } from './settled.ts'
 import { allVersions, type JsonObject } from './types.ts'
 import { currentVersion } from './version.ts'
 
@@ -106,7 +107,7 @@ export const serve = async (request: Request): Promise<Reply> => {
       return { status: 0, code: 0, stderr: '' }
     }
     const stdin = await readStdin(request)
-    conf = parseStdin(stdin)
+    conf = settledConf(stdin, parseStdin)
     const network = networkOf(conf)
     const verb = toVerb(command)
     if (verb === 'VERSION') throw new Error('VERSION has been answered')

@@ -46,6 +46,14 @@ interface Channel {
   pending: number
 }
 
+/** Requests, ready to be sent. */
+interface Encoded<T> {
+  readonly requests: readonly Request<T>[]
+  /** Of the first. */
+  readonly seq: number
+  readonly datagram: Uint8Array
+}
+
 /** @internal The operations of one datagram, in words. */
 export const describe = ([first, ...others]: readonly { readonly op: string }[]): string =>
   `${first?.op}${others.length > 0 ? ` and ${others.length} more` : ''}`
@@ -95,7 +103,8 @@ export class Connection {
    */
   async run<T>(request: Request<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
-      const { outcomes, interrupted } = await this.#exchange([request])()
+      const sent = this.#send(this.#encode([request]))
+      const { outcomes, interrupted } = sent instanceof Promise ? await sent : sent
       const outcome = outcomes[0]!
       if (!outcome.ok) throw outcome.error
       if (!interrupted) return outcome.value
@@ -116,33 +125,47 @@ export class Connection {
   async batch<const R extends readonly Request<unknown>[]>(requests: R): Promise<Outcomes<R>> {
     if (requests.length > 1 && requests.some(({ flags }) => (flags & NLM_F.dump) === NLM_F.dump))
       throw new RangeError('a dump can not share a datagram with other requests')
-    const parts: (() => Promise<Decoded<unknown>>)[] = []
+    // All before the first is sent, so that nothing is when a value is out of range.
+    const parts: Encoded<unknown>[] = []
     for (let i = 0; i < requests.length; i += MAX_REQUESTS)
-      parts.push(this.#exchange(requests.slice(i, i + MAX_REQUESTS)))
+      parts.push(this.#encode(requests.slice(i, i + MAX_REQUESTS)))
     const outcomes: Outcome<unknown>[] = []
-    for (const part of parts) outcomes.push(...(await part()).outcomes)
+    for (const part of parts) {
+      const sent = this.#send(part)
+      outcomes.push(...(sent instanceof Promise ? await sent : sent).outcomes)
+    }
     return outcomes as Outcomes<R>
   }
 
-  /** Encodes at once, so that a value out of range is thrown before anything is sent; sends when it is called. */
-  #exchange<T>(requests: readonly Request<T>[]): () => Promise<Decoded<T>> {
+  #encode<T>(requests: readonly Request<T>[]): Encoded<T> {
     const seq = this.takeSeq(requests.length)
-    const datagram = encode(requests, seq)
+    return { requests, seq, datagram: encode(requests, seq) }
+  }
+
+  /** On the calling thread it is over at once: promises on the way to there would take as long as a small exchange. */
+  #send<T>({ requests, seq, datagram }: Encoded<T>): Decoded<T> | Promise<Decoded<T>> {
+    const count = requests.length
+    const options = { firstSeq: seq, lastSeq: seq + count - 1, expected: count, abortSeq: -1 }
     const slow = requests.some(({ type }) => type === RTM_DELLINK)
-    return () =>
-      this.exclusive(
+    if (!this.#isHere(slow))
+      return this.exclusive(
         () => describe(requests),
-        async (send) => {
-          const received = await send(datagram, {
-            firstSeq: seq,
-            lastSeq: seq + requests.length - 1,
-            expected: requests.length,
-            abortSeq: -1,
-          })
-          return decode(requests, seq, received)
-        },
+        async (send) => decode(requests, seq, await send(datagram, options)),
         slow,
       )
+    this.#guard?.()
+    const { socket, timeout, transport } = this.#channel
+    try {
+      return decode(requests, seq, transport.transactSync(socket, datagram, { ...options, timeout }))
+    } catch (error) {
+      throw during(describe(requests), error)
+    }
+  }
+
+  /** Whether an exchange is to be on the calling thread. */
+  #isHere(slow: boolean): boolean {
+    const { sync, pending } = this.#channel
+    return sync === true || (sync !== false && !slow && pending === 0 && sync())
   }
 
   /** @internal Sequence numbers for `count` messages. */
@@ -171,8 +194,8 @@ export class Connection {
   ): Promise<T> {
     this.#guard?.()
     const channel = this.#channel
-    const { socket, sync, timeout, transport } = channel
-    const here = sync === true || (sync !== false && !slow && channel.pending === 0 && sync())
+    const { socket, timeout, transport } = channel
+    const here = this.#isHere(slow)
     const take = () =>
       use((datagram, { firstSeq, lastSeq, expected, abortSeq }) => {
         const options = { firstSeq, lastSeq, expected, abortSeq, timeout }

@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, statfsSync } from 'node:fs'
+import { constants, statfsSync } from 'node:fs'
 import {
   binding,
   type Descriptor,
@@ -10,16 +10,6 @@ import { Connection, type ConnectionOptions } from './connection.ts'
 import { during } from './error.ts'
 
 const { O_NONBLOCK } = constants
-const AF_NETLINK = 16
-const SOCK_RAW = 3
-const SOL_NETLINK = 270
-const SOL_SOCKET = 1
-const SO_SNDBUFFORCE = 32
-const SO_RCVBUFFORCE = 33
-/** NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK, NETLINK_CAP_ACK; linux/netlink.h. */
-const NETLINK_CAP_ACK = 10
-const NETLINK_EXT_ACK = 11
-const NETLINK_GET_STRICT_CHK = 12
 
 /** Links, addresses, routes, rules, neighbours; linux/netlink.h. */
 export const NETLINK_ROUTE = 0
@@ -46,30 +36,6 @@ const otherThanNetns = (descriptor: Descriptor): string | null => {
 }
 
 const isDescriptor = (opened: Descriptor | SystemError): opened is Descriptor => !(opened instanceof Error)
-
-/** Native-endian 4 bytes of `value`, for socket options. */
-const int = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer)
-
-const on = int(1)
-const features = [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK]
-/** Limits, not allocations. */
-const buffers = [
-  [SO_SNDBUFFORCE, int(16 << 20)],
-  [SO_RCVBUFFORCE, int(32 << 20)],
-] as const
-
-const prepare = (socket: Descriptor): Descriptor => {
-  const native = binding()
-  for (const option of features) native.setsockopt(socket, SOL_NETLINK, option, on)
-  // Without CAP_NET_ADMIN the defaults have to do: listing works with them.
-  for (const [option, size] of buffers)
-    try {
-      native.setsockopt(socket, SOL_SOCKET, option, size)
-    } catch (error) {
-      if ((error as SystemError).code !== 'EPERM') throw error
-    }
-  return socket
-}
 
 /** A file or a directory that is not a network namespace. */
 export class NotANamespaceError extends Error {
@@ -175,15 +141,7 @@ export class Netns {
 
   /** Device and inode of the namespace: equal for two handles of the same one. */
   get identity(): string {
-    if (this.#identity === undefined) {
-      const fd = this.#descriptor?.fd ?? openSync('/proc/thread-self/ns/net', 'r')
-      try {
-        const { dev, ino } = fstatSync(fd, { bigint: true })
-        this.#identity = `${dev}:${ino}`
-      } finally {
-        if (!this.#descriptor) closeSync(fd)
-      }
-    }
+    this.#identity ??= binding().identifyNetns(this.#descriptor)
     return this.#identity
   }
 
@@ -207,17 +165,7 @@ export class Netns {
 
   /** A netlink connection in the namespace: NETLINK_ROUTE unless `protocol` says otherwise. @throws SystemError */
   connect(options: ConnectionOptions & { readonly protocol?: number | undefined } = {}): Connection {
-    const socket = this.open({
-      domain: AF_NETLINK,
-      type: SOCK_RAW,
-      protocol: options.protocol ?? NETLINK_ROUTE,
-    })
-    try {
-      return new Connection(prepare(socket), options)
-    } catch (error) {
-      socket.close()
-      throw error
-    }
+    return new Connection(binding().openNetlink(this.#descriptor, options.protocol ?? NETLINK_ROUTE), options)
   }
 
   /**

@@ -20,6 +20,8 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   napi_create_reference(env, DefineWatch(env), 1, &environment->watch_class);
 
   Export<OpenInNetns>(exports, "openInNetns");
+  Export<OpenNetlink>(exports, "openNetlink");
+  Export<IdentifyNetns>(exports, "identifyNetns");
   Export<Sysctls>(exports, "sysctls");
   Export<CreateNetns>(exports, "createNetns");
   Export<CreateNamedNetns>(exports, "createNamedNetns");

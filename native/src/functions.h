@@ -7,6 +7,8 @@ namespace linkwright {
 
 // netns.cc
 Napi::Value OpenInNetns(const Napi::CallbackInfo& info);
+Napi::Value OpenNetlink(const Napi::CallbackInfo& info);
+Napi::Value IdentifyNetns(const Napi::CallbackInfo& info);
 Napi::Value Sysctls(const Napi::CallbackInfo& info);
 Napi::Value CreateNetns(const Napi::CallbackInfo& info);
 Napi::Value CreateNamedNetns(const Napi::CallbackInfo& info);

@@ -2,6 +2,7 @@
 // returns: no JavaScript runs in between, and no other thread is moved.
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/netlink.h>
 #include <sched.h>
 #include <sys/file.h>
 #include <sys/mount.h>
@@ -177,6 +178,34 @@ Failure CreateNamed(const std::string& path, UniqueFd* netns) {
   return failure;
 }
 
+// A descriptor argument that may be null: the namespace the process is in.
+struct Place {
+  const bool elsewhere;
+  const int fd;
+
+  Place(Arguments& arguments, napi_value value)
+      : elsewhere(arguments.TypeOf(value) != napi_null),
+        fd(elsewhere ? arguments.DescriptorOf(value, "netns").fd() : -1) {}
+
+  template <typename Work>
+  Failure Run(Work& work) const {
+    return elsewhere ? RunInNetns(fd, work) : work();
+  }
+};
+
+// What every netlink socket of ours has. The sizes are limits, not allocations; without CAP_NET_ADMIN the kernel's
+// defaults have to do.
+Failure SetUp(int socket) {
+  const auto set = [&](int level, int name, int value) {
+    return setsockopt(socket, level, name, &value, sizeof value) < 0 ? LastFailure("setsockopt") : Failure{};
+  };
+  for (const int option : {NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK})
+    if (const Failure failure = set(SOL_NETLINK, option, 1)) return failure;
+  for (const auto& [option, size] : {std::pair{SO_SNDBUFFORCE, 16 << 20}, std::pair{SO_RCVBUFFORCE, 32 << 20}})
+    if (const Failure failure = set(SOL_SOCKET, option, size); failure && failure.number != EPERM) return failure;
+  return {};
+}
+
 }  // namespace
 
 Napi::Value OpenInNetns(const Napi::CallbackInfo& info) {
@@ -184,15 +213,14 @@ Napi::Value OpenInNetns(const Napi::CallbackInfo& info) {
   const napi_env env = info.Env();
   std::vector<OpenSpec> specs;
   for (napi_value value : arguments.List(arguments[1], "specs")) specs.push_back(ReadSpec(arguments, value));
-  const bool elsewhere = arguments.TypeOf(arguments[0]) != napi_null;
-  const int netns = elsewhere ? arguments.DescriptorOf(arguments[0], "netns").fd() : -1;
+  const Place place(arguments, arguments[0]);
   if (!arguments.ok()) return {};
 
   const auto work = [&]() -> Failure {
     for (OpenSpec& spec : specs) spec.Run();
     return {};
   };
-  if (const Failure failure = elsewhere ? RunInNetns(netns, work) : work()) return arguments.Throw(failure);
+  if (const Failure failure = place.Run(work)) return arguments.Throw(failure);
 
   napi_value result = nullptr;
   napi_create_array_with_length(env, specs.size(), &result);
@@ -205,20 +233,48 @@ Napi::Value OpenInNetns(const Napi::CallbackInfo& info) {
   return arguments.Return(result);
 }
 
+Napi::Value OpenNetlink(const Napi::CallbackInfo& info) {
+  Arguments arguments(info, "openNetlink");
+  const int protocol = arguments.Int(arguments[1], "protocol");
+  const Place place(arguments, arguments[0]);
+  if (!arguments.ok()) return {};
+  UniqueFd socket;
+  const auto work = [&]() -> Failure {
+    socket.Reset(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol));
+    return socket.valid() ? Failure{} : LastFailure("socket");
+  };
+  if (const Failure failure = place.Run(work)) return arguments.Throw(failure);
+  if (const Failure failure = SetUp(socket.get())) return arguments.Throw(failure);
+  return arguments.Return(Environment::Of(info.Env()).NewDescriptor(std::move(socket)));
+}
+
+Napi::Value IdentifyNetns(const Napi::CallbackInfo& info) {
+  Arguments arguments(info, "identifyNetns");
+  const Place place(arguments, arguments[0]);
+  if (!arguments.ok()) return {};
+  UniqueFd own;
+  if (!place.elsewhere) {
+    own.Reset(open(kThreadNetns, O_RDONLY | O_CLOEXEC));
+    if (!own.valid()) return arguments.Throw(LastFailure("open"));
+  }
+  struct stat status;
+  if (fstat(place.elsewhere ? place.fd : own.get(), &status) < 0) return arguments.Throw(LastFailure("fstat"));
+  return Napi::String::New(info.Env(), std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino));
+}
+
 Napi::Value Sysctls(const Napi::CallbackInfo& info) {
   Arguments arguments(info, "sysctls");
   const napi_env env = info.Env();
   std::vector<Sysctl> sysctls;
   for (napi_value value : arguments.List(arguments[1], "sysctls")) sysctls.push_back(ReadSysctl(arguments, value));
-  const bool elsewhere = arguments.TypeOf(arguments[0]) != napi_null;
-  const int netns = elsewhere ? arguments.DescriptorOf(arguments[0], "netns").fd() : -1;
+  const Place place(arguments, arguments[0]);
   if (!arguments.ok()) return {};
 
   const auto work = [&]() -> Failure {
     for (Sysctl& sysctl : sysctls) sysctl.Run();
     return {};
   };
-  if (const Failure failure = elsewhere ? RunInNetns(netns, work) : work()) return arguments.Throw(failure);
+  if (const Failure failure = place.Run(work)) return arguments.Throw(failure);
 
   napi_value result = nullptr;
   napi_create_array_with_length(env, sysctls.size(), &result);

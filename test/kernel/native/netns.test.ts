@@ -8,6 +8,7 @@ import {
   readlinkSync,
   readSync,
   rmSync,
+  statSync,
   writeSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -104,6 +105,33 @@ describe('openInNetns', () => {
       'socket: EAFNOSUPPORT',
     ])
     for (const one of opened) if (!(one instanceof Error)) one.close()
+  })
+
+  test('a netlink socket is of that namespace, and set up', async () => {
+    const inside = await space()
+    const link = closing(native.openNetlink(enter(inside), 0))
+    const up = message(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK, 1, ifinfomsg(1, 1, 1))
+    expect(replies(native.transactSync(link, up, expecting(1)))).toMatchObject([{ error: 0 }])
+    const [lo] = await inside.ipJson<{ flags: string[] }>('link', 'show', 'lo')
+    expect(lo!.flags).toContain('UP')
+    const option = (level: number, name: number) =>
+      Buffer.from(native.getsockopt(link, level, name, 4)).readInt32LE()
+    const [SOL_SOCKET, SO_SNDBUF, SO_RCVBUF, SOL_NETLINK] = [1, 7, 8, 270]
+    expect([10, 11, 12].map((name) => option(SOL_NETLINK, name))).toEqual([1, 1, 1])
+    // The kernel doubles what it is told.
+    expect([SO_SNDBUF, SO_RCVBUF].map((name) => option(SOL_SOCKET, name) / 2)).toEqual([16 << 20, 32 << 20])
+    expect(refusal(() => native.openNetlink(null, 999))).toMatchObject({
+      code: 'EPROTONOSUPPORT',
+      syscall: 'socket',
+    })
+  })
+
+  test('is identified by device and inode', async () => {
+    const netns = enter(await space())
+    const { dev, ino } = fstatSync(netns.fd, { bigint: true })
+    expect(native.identifyNetns(netns)).toBe(`${dev}:${ino}`)
+    const own = statSync('/proc/thread-self/ns/net', { bigint: true })
+    expect(native.identifyNetns(null)).toBe(`${own.dev}:${own.ino}`)
   })
 
   test('throws what is not a network namespace', () => {

@@ -100,6 +100,8 @@ const cases = () => {
         ],
       ],
     },
+    openNetlink: { args: [null, 0], bad: [foreign.filter((value) => value !== null), notInt] },
+    identifyNetns: { args: [null], bad: [foreign.filter((value) => value !== null)] },
     createNamedNetns: { args: ['/x/y'], bad: [notPath] },
     deleteNamedNetns: { args: ['/x/y'], bad: [notPath] },
     open: { args: ['/dev/null', 0, 0], bad: [notPath, notInt, [...notInt, -1, 0o10000]] },
@@ -270,6 +272,8 @@ describe('descriptors', () => {
       () => native.getsockopt(closed, 1, 2, 4),
       () => native.attachFilter(closed, bytes),
       () => native.ioctl(closed, 0, bytes),
+      () => native.openNetlink(closed, 0),
+      () => native.identifyNetns(closed),
       () => native.tryFlock(closed, 2),
     ]
     for (const call of calls) expect(refusal(call).code, String(call)).toBe('EBADF')
