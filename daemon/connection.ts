@@ -181,7 +181,8 @@ export class Connection {
     const { signal } = this.#controller
     const descriptors = this.#descriptors
     try {
-      await this.#options.turnstile.pass()
+      const turn = this.#options.turnstile.pass()
+      if (turn) await turn
       const request = this.#decode(body)
       this.#descriptors = []
       const exchange: Exchange = { signal, deliver: (answer) => this.#deliver(answer) }

@@ -100,7 +100,8 @@ class Connections {
   async add(socket: Descriptor, greeted: boolean): Promise<void> {
     const connection = new Connection(socket, greeted, this.#options)
     this.#all.add(connection)
-    await this.#starting.pass()
+    const turn = this.#starting.pass()
+    if (turn) await turn
     connection.start()
     await connection.closed
     this.#all.delete(connection)

@@ -65,6 +65,32 @@ const unknown = (type: string, plugins: Plugins): Printed => {
   return { status: 1, stdout: printJson(errorJson(error, currentVersion)), stderr: '' }
 }
 
+/** A host for one request. A class: V8 takes long over an object that is spread and has a getter. */
+class RequestHost implements Host {
+  readonly plugins: Plugins
+  readonly hostNetns: Host['hostNetns']
+  readonly sync: Host['sync']
+  readonly log: Host['log']
+  readonly clock: Host['clock']
+  readonly connections: Host['connections']
+  readonly #environment: () => Readonly<Record<string, string>>
+
+  /** @param environment asked when a program is executed: its turn is known by then */
+  constructor(host: Host, plugins: Plugins, environment: () => Readonly<Record<string, string>>) {
+    this.plugins = plugins
+    this.hostNetns = host.hostNetns
+    this.sync = host.sync
+    this.log = host.log
+    this.clock = host.clock
+    this.connections = host.connections
+    this.#environment = environment
+  }
+
+  get environment(): Readonly<Record<string, string>> {
+    return this.#environment()
+  }
+}
+
 export class Executor {
   readonly #options: ExecutorOptions
 
@@ -145,13 +171,10 @@ export class Executor {
         await deliver({ status: 0, stdout: text, stderr: remarks.text })
         delivered = true
       },
-      host: {
-        ...host,
-        plugins,
-        get environment() {
-          return { ...(environment as Record<string, string>), [TURN]: turn }
-        },
-      },
+      host: new RequestHost(host, plugins, () => ({
+        ...(environment as Record<string, string>),
+        [TURN]: turn,
+      })),
     })
     phases.done()
     this.#tell(request, verb, container, network, reply, phases)

@@ -104,6 +104,8 @@ export class Stream {
         return
       }
       this.#reader.data(data, descriptors)
+      // All there was, mostly: if not, the watch tells.
+      if (data.length < CHUNK) return
     }
   }
 

@@ -16,15 +16,14 @@ export class Turnstile {
     this.#atOnce = atOnce
   }
 
-  /** Resolves when it is the caller's turn, in order of arrival. */
-  pass(): Promise<void> {
+  /** Resolves when it is the caller's turn, in order of arrival; null: it is now. */
+  pass(): Promise<void> | null {
     if (!this.#turning) this.#turn()
-    return new Promise((resolve) => {
-      if (this.#passed < this.#atOnce) {
-        this.#passed++
-        resolve()
-      } else this.#waiting.push(resolve)
-    })
+    if (this.#passed < this.#atOnce) {
+      this.#passed++
+      return null
+    }
+    return new Promise((resolve) => this.#waiting.push(resolve))
   }
 
   #turn(): void {

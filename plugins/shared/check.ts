@@ -12,6 +12,7 @@ import {
   link,
   network,
   parseCidr,
+  type Request,
   route,
   sameMac,
 } from '../../netlink/index.ts'
@@ -46,22 +47,21 @@ export const requirePrevResult = ({ prevResult }: Pick<Attachment<unknown>, 'pre
   return prevResult
 }
 
-const whereThere = async <T>(asked: Promise<T>): Promise<T | null> => {
-  try {
-    return await asked
-  } catch (error) {
-    if (isErrno(error, 'ENODEV')) return null
-    throw error
-  }
+/** Not as an error: to make one takes longer than to ask the kernel, and often it is what is hoped for. */
+const whereThere = async <T>(connection: Connection, request: Request<T>): Promise<T | null> => {
+  const [outcome] = await connection.batch([request])
+  if (outcome.ok) return outcome.value
+  if (outcome.code === 'ENODEV') return null
+  throw outcome.error
 }
 
 /** A link by its name or index, or null. */
 export const findLink = (connection: Connection, which: string | number): Promise<Link | null> =>
-  whereThere(connection.run(link.get(which)))
+  whereThere(connection, link.get(which))
 
 /** The same in brief. */
 export const findBrief = (connection: Connection, which: string | number): Promise<BriefLink | null> =>
-  whereThere(connection.run(link.getBrief(which)))
+  whereThere(connection, link.getBrief(which))
 
 /**
  * The link of an interface in the result, of the right kind (where that is known) and with its MAC.

@@ -292,7 +292,19 @@ describe('what an ADD leaves', () => {
   })
 
   test.each(['cancelled', 'hung up'])('nothing, %s at any point', async (how) => {
-    const { path, operations } = await inProcess()
+    // An ADD that is alone is over before anybody can say anything.
+    const scheduler = new Scheduler()
+    let end = (): void => {}
+    const other = scheduler.run(
+      'other',
+      'ADD',
+      new AbortController().signal,
+      () =>
+        new Promise<void>((resolve) => {
+          end = resolve
+        }),
+    )
+    const { path, operations } = await inProcess({ scheduler })
     const host = await privateHost()
     const container = await host.container()
     let answered = 0
@@ -318,6 +330,8 @@ describe('what an ADD leaves', () => {
       await clean(host, container, dataDir)
     }
     if (how === 'cancelled') expect(answered).toBeGreaterThan(0)
+    end()
+    await other
   })
 })
 

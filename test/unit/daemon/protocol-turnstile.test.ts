@@ -5,7 +5,11 @@ import { Turnstile } from '../../../daemon/turnstile.ts'
 test('a turnstile lets so many through in a turn of the loop, in order of arrival', async () => {
   const turnstile = new Turnstile(2)
   const through: number[] = []
-  for (let i = 0; i < 5; i++) void turnstile.pass().then(() => through.push(i))
+  const pass = async (i: number): Promise<void> => {
+    await turnstile.pass()
+    through.push(i)
+  }
+  for (let i = 0; i < 5; i++) void pass(i)
   await Promise.resolve()
   expect(through).toEqual([0, 1])
   for (const expected of [
@@ -17,7 +21,7 @@ test('a turnstile lets so many through in a turn of the loop, in order of arriva
   }
   await turn()
   await turnstile.pass()
-  const late = turnstile.pass().then(() => through.push(9))
+  const late = pass(9)
   await late
   expect(through.at(-1)).toBe(9)
 })
