@@ -13,8 +13,9 @@ namespace linkwright {
 
 namespace {
 
-constexpr std::string_view kOwnName = "linkwright-launcher";
-constexpr std::string_view kSocket = "/run/linkwright/linkwright.sock";
+// Arrays, not views of them: those would be pointers, which have to be relocated at each start.
+constexpr char kOwnName[] = "linkwright-launcher";
+constexpr char kSocket[] = "/run/linkwright/linkwright.sock";
 constexpr size_t kLongestType = 32;
 constexpr unsigned kSeconds = 200;
 constexpr unsigned kMostSeconds = 86'400;
@@ -22,6 +23,8 @@ constexpr unsigned kMostSeconds = 86'400;
 constexpr int64_t kLogTime = kSecond;
 // For words of our own, where the deadline for everything may have passed.
 constexpr int64_t kLastWordsTime = 5 * kSecond;
+// Of a configuration that has no prevResult.
+constexpr size_t kUsualInput = 1024;
 
 bool IsType(std::string_view name) {
   if (name.empty() || name.size() > kLongestType) return false;
@@ -44,7 +47,7 @@ Command Read(int argc, char** argv) {
   char* name = argv[0];
   for (char* next = name; *next != '\0'; next++)
     if (*next == '/') name = next + 1;
-  if (IsType(name) && name != kOwnName) return {name, argv + 1};
+  if (IsType(name) && std::string_view(name) != kOwnName) return {name, argv + 1};
   if (argc > 1 && IsType(argv[1])) return {argv[1], argv + 2};
   return {nullptr, argv + 1};
 }
@@ -100,16 +103,16 @@ class Execution {
   bool Connect() {
     if (environment_.size() > kLongestEnvironment) return false;
     const std::string_view path = environment_.Get("LINKWRIGHT_SOCKET");
-    return daemon_.Connect(path.empty() ? kSocket : path);
+    return daemon_.Connect(path.empty() ? std::string_view(kSocket) : path);
   }
 
   // False where that has failed, which was told then.
   bool ReadInput() {
     // Nobody needs it to answer VERSION, and who asks by hand need not end it.
     if (verb_ == "VERSION") return true;
-    // One byte more tells too much from just enough.
-    char* const text = Reserve(kLongestInput + 1);
-    const long size = text == nullptr ? -ENOMEM : linkwright::ReadInput(text, kLongestInput + 1, deadline_);
+    char* text = Reserve(kUsualInput);
+    long size = text == nullptr ? -ENOMEM : linkwright::ReadInput(text, kUsualInput, deadline_);
+    if (size == static_cast<long>(kUsualInput)) size = ReadMore(&text);
     if (size >= 0 && size <= static_cast<long>(kLongestInput)) {
       input_ = {true, {text, static_cast<size_t>(size)}};
       return true;
@@ -119,6 +122,17 @@ class Execution {
     else failure.msg.Add("a configuration has at most ").Add(static_cast<unsigned>(kLongestInput)).Add(" bytes");
     Fail(failure);
     return false;
+  }
+
+  // What does not fit where most does. Returns the size of all of it, or a negative errno.
+  long ReadMore(char** text) {
+    // One byte more tells too much from just enough.
+    char* const more = Reserve(kLongestInput + 1);
+    if (more == nullptr) return -ENOMEM;
+    __builtin_memcpy(more, *text, kUsualInput);
+    *text = more;
+    const long rest = linkwright::ReadInput(more + kUsualInput, kLongestInput + 1 - kUsualInput, deadline_);
+    return rest < 0 ? rest : rest + static_cast<long>(kUsualInput);
   }
 
   bool Prepare(Request* request) {

@@ -12,7 +12,7 @@ namespace linkwright {
 
 namespace {
 
-constexpr std::string_view kProgram = "linkwright-cni";
+constexpr char kProgram[] = "linkwright-cni";
 constexpr int64_t kUndoTime = 60 * kSecond;
 // As the kernel has it; longer ones can't be executed.
 constexpr size_t kLongestPath = 4096;
@@ -99,8 +99,8 @@ char** WithTunables(const Environment& environment, char* tunables) {
 
 // Returns -errno.
 long Replace(Places& places, char** arguments, const Environment& environment) {
-  char name[kProgram.size() + 1] = {};
-  std::memcpy(name, kProgram.data(), kProgram.size());
+  char name[sizeof kProgram] = {};
+  std::memcpy(name, kProgram, sizeof kProgram);
   arguments[0] = name;
   char tunables[sizeof kTunables];
   std::memcpy(tunables, kTunables, sizeof kTunables);

@@ -1,5 +1,6 @@
-// What a C library would do before main() and for the compiler: the entry point, relocation, memory functions, the stack
-// protector's canary. Built without the stack protector, which is not there yet.
+// What a C library would do before main() and for the compiler: the entry point, memory functions, the stack protector's
+// canary. Built without the stack protector, which is not there yet. Nothing is relocated, for the program runs wherever
+// the kernel has put it: there is no address in its data, which CMakeLists.txt sees to.
 #ifndef LINKWRIGHT_HOSTED
 
 #include <elf.h>
@@ -54,25 +55,7 @@ uintptr_t __stack_chk_guard;
   linkwright::Exit(128 + SIGABRT);
 }
 
-// Hidden, so that finding them takes no relocation.
-__attribute__((visibility("hidden"))) extern const Elf64_Dyn _DYNAMIC[];
-__attribute__((visibility("hidden"))) extern const Elf64_Ehdr __ehdr_start;
-
-// The program runs wherever the kernel has put it: addresses in its data have to be told.
-static void Relocate() {
-  const auto base = reinterpret_cast<uintptr_t>(&__ehdr_start);
-  const Elf64_Rela* table = nullptr;
-  size_t size = 0;
-  for (const Elf64_Dyn* entry = _DYNAMIC; entry->d_tag != DT_NULL; entry++) {
-    if (entry->d_tag == DT_RELA) table = reinterpret_cast<const Elf64_Rela*>(base + entry->d_un.d_ptr);
-    if (entry->d_tag == DT_RELASZ) size = entry->d_un.d_val;
-  }
-  for (size_t i = 0; i < size / sizeof *table; i++)
-    *reinterpret_cast<uintptr_t*>(base + table[i].r_offset) = base + static_cast<uintptr_t>(table[i].r_addend);
-}
-
 [[noreturn]] __attribute__((used)) void LinkwrightStart(const uintptr_t* stack) {
-  Relocate();
   const int argc = static_cast<int>(*stack);
   char** argv = reinterpret_cast<char**>(const_cast<uintptr_t*>(stack + 1));
   char** envp = argv + argc + 1;

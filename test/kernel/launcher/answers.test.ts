@@ -126,6 +126,18 @@ describe.each(builds)('%s', (_, flags, file) => {
     expect(finished).toMatchObject({ status: 0, stdout: result })
   })
 
+  test.each([1023, 1024, 1025, 4096])('sends %d bytes, and reads as many', async (size) => {
+    const it = new Launched(file)
+    const daemon = it.daemon()
+    const input = JSON.stringify('x'.repeat(size - 2))
+    const running = it.run({ input })
+    const peer = await daemon.greeted()
+    expect((await peer.request()).stdin).toBe(input)
+    const stdout = 'y'.repeat(size)
+    peer.send(encodeAnswer({ status: 0, acknowledge: false, stdout, stderr: '' }))
+    expect((await running).stdout).toBe(stdout)
+  })
+
   test('sends a megabyte in pieces, and reads one', async () => {
     const it = new Launched(file)
     const daemon = it.daemon()

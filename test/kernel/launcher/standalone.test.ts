@@ -380,13 +380,14 @@ describe('under strace', () => {
     it.daemon()
     const prefix = ['strace', '-q', '-o', '/dev/null', '-e', 'inject=mmap:error=ENOMEM:when=1']
     const until = Promise.resolve()
-    expect(errorOf(await it.run({ prefix, until }))).toMatchObject({
+    // More than it has from the start.
+    const input = ' '.repeat(1024)
+    expect(errorOf(await it.run({ prefix, until, input }))).toMatchObject({
       code: 5,
       msg: 'error reading from stdin: ENOMEM',
     })
-    expect((await it.run({ prefix, until, env: it.env({ CNI_COMMAND: 'VERSION' }) })).stdout).toBe(
-      'standalone VERSION\n',
-    )
+    const env = it.env({ CNI_COMMAND: 'VERSION', LARGE: 'x'.repeat(4096) })
+    expect((await it.run({ prefix, until, env })).stdout).toBe('standalone VERSION\n')
   })
 })
 

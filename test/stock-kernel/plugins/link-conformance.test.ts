@@ -78,6 +78,8 @@ const look = async (container: Space): Promise<unknown> => {
   const json = lines
     .filter((line) => line.startsWith('['))
     .map((line) => JSON.parse(line, (key, value) => (passing.has(key) ? undefined : value)))
+  // Linux 6.1 lists links by the lower 8 bits of their indices, and those of ours are random.
+  json[0]?.sort((a: { ifname: string }, b: { ifname: string }) => (a.ifname < b.ifname ? -1 : 1))
   return [json, lines.filter((line) => line.startsWith('/') && !ownSettings.test(line)).sort()]
 }
 
