@@ -1,6 +1,6 @@
 // What a C library would do before main() and for the compiler: the entry point, memory functions, the stack protector's
-// canary. Built without the stack protector, which is not there yet. Nothing is relocated, for the program runs wherever
-// the kernel has put it: there is no address in its data, which CMakeLists.txt sees to.
+// canary. Built without the stack protector, which is not there yet. There is no address in the program's data, so
+// that it runs wherever the kernel has put it: on x86-64 nothing is relocated, which CMakeLists.txt sees to.
 #ifndef LINKWRIGHT_HOSTED
 
 #include <elf.h>
@@ -55,7 +55,29 @@ uintptr_t __stack_chk_guard;
   linkwright::Exit(128 + SIGABRT);
 }
 
+#ifdef __aarch64__
+// Hidden, so that finding them takes no relocation.
+__attribute__((visibility("hidden"))) extern const Elf64_Dyn _DYNAMIC[];
+__attribute__((visibility("hidden"))) extern const Elf64_Ehdr __ehdr_start;
+
+// The compiler looks for the canary's address in a table, which has to be told where the kernel has put the program.
+static void Relocate() {
+  const auto base = reinterpret_cast<uintptr_t>(&__ehdr_start);
+  const Elf64_Rela* table = nullptr;
+  size_t size = 0;
+  for (const Elf64_Dyn* entry = _DYNAMIC; entry->d_tag != DT_NULL; entry++) {
+    if (entry->d_tag == DT_RELA) table = reinterpret_cast<const Elf64_Rela*>(base + entry->d_un.d_ptr);
+    if (entry->d_tag == DT_RELASZ) size = entry->d_un.d_val;
+  }
+  for (size_t i = 0; i < size / sizeof *table; i++)
+    *reinterpret_cast<uintptr_t*>(base + table[i].r_offset) = base + static_cast<uintptr_t>(table[i].r_addend);
+}
+#endif
+
 [[noreturn]] __attribute__((used)) void LinkwrightStart(const uintptr_t* stack) {
+#ifdef __aarch64__
+  Relocate();
+#endif
   const int argc = static_cast<int>(*stack);
   char** argv = reinterpret_cast<char**>(const_cast<uintptr_t*>(stack + 1));
   char** envp = argv + argc + 1;
