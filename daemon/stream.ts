@@ -58,10 +58,13 @@ export class Stream {
     this.#stalled = options.stalled ?? STALLED
   }
 
-  /** Begins to read: what has come already is told before this returns. */
+  /**
+   * Begins to read: what has come already is told before this returns. For what comes later it is soon enough when that
+   * has been seen to: mostly it is a request, and all there is.
+   */
   start(): void {
     this.#read()
-    if (!this.#closed) this.#listen()
+    setImmediate(() => this.#listen())
   }
 
   /** Watches for what is wanted now. A watch has its events for life. */
