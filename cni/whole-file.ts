@@ -10,7 +10,7 @@ import { isErrno } from '../netlink/error.ts'
 export const writeWhole = (path: string, draft: string, text: string, mode = 0o600): void => {
   const write = (): void => {
     // Never through a link that somebody has put there.
-    writeFileSync(draft, text, { mode, flag: 'wx' })
+    writeFileSync(draft, text, { encoding: 'utf8', mode, flag: 'wx' })
     renameSync(draft, path)
   }
   try {

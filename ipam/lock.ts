@@ -3,7 +3,7 @@
  * well. Callers in this process stand in a queue and only its head asks the kernel, so that however many wait, one
  * thread does.
  */
-import { constants, fstatSync } from 'node:fs'
+import { constants } from 'node:fs'
 import { CniError, codes } from '../cni/error.ts'
 import { type Binding, binding, type Descriptor } from '../native/binding.ts'
 import { hasCode, ioError } from './files.ts'
@@ -11,7 +11,7 @@ import { hasCode, ioError } from './files.ts'
 const LOCK_EX = 2
 
 /** What is needed of the addon. */
-export type Flock = Pick<Binding, 'open' | 'tryFlock' | 'flock'>
+export type Flock = Pick<Binding, 'open' | 'tryFlock' | 'flock' | 'countLinks'>
 
 export interface LockOptions {
   /** Makes the file where it is missing; the directory must be there. */
@@ -190,7 +190,7 @@ class LockQueue {
           descriptor.close()
           return null
         }
-        if (isInPlace(descriptor)) return descriptor
+        if (this.#isInPlace(descriptor)) return descriptor
       } catch (error) {
         descriptor.close()
         throw ioError(error, this.#path)
@@ -224,7 +224,7 @@ class LockQueue {
         throw error
       }
       this.#wait = undefined
-      if (isInPlace(wait.descriptor)) return wait.descriptor
+      if (this.#isInPlace(wait.descriptor)) return wait.descriptor
       wait.descriptor.close()
     }
   }
@@ -249,11 +249,13 @@ class LockQueue {
     return wait
   }
 
+  /** False when somebody removed the file (`rm -r` of the directory) while it was waited for: its lock means nothing. */
+  #isInPlace(descriptor: Descriptor): boolean {
+    return this.#flock.countLinks(descriptor) > 0
+  }
+
   #drop(wait: Wait): void {
     wait.descriptor.close()
     if (this.#wait === wait) this.#wait = undefined
   }
 }
-
-/** False when somebody removed the file (`rm -r` of the directory) while it was waited for: its lock means nothing. */
-const isInPlace = ({ fd }: Descriptor): boolean => fstatSync(fd).nlink > 0

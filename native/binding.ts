@@ -123,6 +123,8 @@ export interface Binding {
   /** Takes over a descriptor number that this process inherited (socket activation). The number must have no other
    * owner, or both will close it. */
   adopt(fd: number): Descriptor
+  /** How many names its file has; 0: somebody has removed the last one. */
+  countLinks(descriptor: Descriptor): number
   /** Closes a descriptor as its own `close()` does, but the file itself on a helper thread: closing a packet socket waits
    * until no processor can still be handing it something (`synchronize_net()`, some 10 ms). */
   closeApart(descriptor: Descriptor): void

@@ -10,6 +10,9 @@ import { isLeftOver, list, type Scan, scan } from './scan.ts'
 /** What file systems without hard links answer to link(2). */
 const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']
 
+/** Said, Node opens, writes and closes in one call; by default it is the same encoding, but three calls. */
+const encoding = 'utf8'
+
 export class Reservations {
   readonly #dir: string
   readonly #index: OwnerIndex
@@ -121,7 +124,7 @@ export class Reservations {
     try {
       // Not truncated first: ext4 writes such a file to the disk when it is closed, which takes as long as all the
       // rest. Killed in between, the wrong address is in it, and the next search starts elsewhere.
-      writeFileSync(path, address, { flag: before === '' ? 'w' : 'r+', mode: 0o600 })
+      writeFileSync(path, address, { encoding, flag: before === '' ? 'w' : 'r+', mode: 0o600 })
       if (before.length > address.length) truncateSync(path, address.length)
     } catch (error) {
       throw ioError(error, path)
@@ -191,7 +194,7 @@ export class Reservations {
    */
   #write(name: string, content: string): void {
     try {
-      writeFileSync(this.#path(name), content, { flag: 'wx', mode: 0o600 })
+      writeFileSync(this.#path(name), content, { encoding, flag: 'wx', mode: 0o600 })
     } catch (error) {
       // With EEXIST it is somebody else's.
       if ((error as NodeJS.ErrnoException).syscall !== 'open') this.#unlink(name)

@@ -29,6 +29,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Export<Open>(exports, "open");
   Export<Adopt>(exports, "adopt");
   Export<CloseApart>(exports, "closeApart");
+  Export<CountLinks>(exports, "countLinks");
   Export<Ioctl>(exports, "ioctl");
   Export<IoctlLabelled>(exports, "ioctlLabelled");
   Export<Transact>(exports, "transact");

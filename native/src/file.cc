@@ -1,6 +1,7 @@
 // Descriptors of files, and what every descriptor can do.
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -97,6 +98,15 @@ Napi::Value Adopt(const Napi::CallbackInfo& info) {
   if (!arguments.ok()) return {};
   if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) return arguments.Throw(LastFailure("fcntl"));
   return arguments.Return(Environment::Of(info.Env()).NewDescriptor(UniqueFd(fd)));
+}
+
+Napi::Value CountLinks(const Napi::CallbackInfo& info) {
+  Arguments arguments(info, "countLinks");
+  const int fd = arguments.DescriptorOf(arguments[0], "descriptor").fd();
+  if (!arguments.ok()) return {};
+  struct stat status;
+  if (fstat(fd, &status) < 0) return arguments.Throw(LastFailure("fstat"));
+  return Napi::Number::New(info.Env(), static_cast<double>(status.st_nlink));
 }
 
 Napi::Value CloseApart(const Napi::CallbackInfo& info) {

@@ -18,6 +18,7 @@ Napi::Value DeleteNamedNetns(const Napi::CallbackInfo& info);
 Napi::Value Open(const Napi::CallbackInfo& info);
 Napi::Value Adopt(const Napi::CallbackInfo& info);
 Napi::Value CloseApart(const Napi::CallbackInfo& info);
+Napi::Value CountLinks(const Napi::CallbackInfo& info);
 Napi::Value Ioctl(const Napi::CallbackInfo& info);
 Napi::Value IoctlLabelled(const Napi::CallbackInfo& info);
 napi_value DefineDescriptor(napi_env env);

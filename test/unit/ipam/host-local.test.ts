@@ -201,11 +201,12 @@ describe('ADD', () => {
 
   test('makes the directory again where it is removed meanwhile, and says so in the end', async () => {
     const { dataDir, dir } = setUp()
-    const { open, tryFlock, flock } = binding()
+    const { open, tryFlock, flock, countLinks } = binding()
     let left = 2
     const removing = {
       tryFlock,
       flock,
+      countLinks,
       open: (...args: Parameters<typeof open>) => {
         if (left-- > 0) rmSync(dir, { recursive: true, force: true })
         return open(...args)

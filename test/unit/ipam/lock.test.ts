@@ -15,6 +15,7 @@ const counted = () => {
   const flock: Flock = {
     open: (path, flags, mode) => binding().open(path, flags, mode),
     tryFlock: (descriptor, operation) => binding().tryFlock(descriptor, operation),
+    countLinks: (descriptor) => binding().countLinks(descriptor),
     flock: async (descriptor, operation) => {
       state.started++
       state.waiting++
