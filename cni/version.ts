@@ -2,7 +2,7 @@
 import { CniError, codes } from './error.ts'
 import { lookup } from './fold.ts'
 import { goString, goStrings } from './json.ts'
-import type { JsonObject, Verb } from './types.ts'
+import { allVersions, type JsonObject, type Verb } from './types.ts'
 
 /** The newest version of the spec that is spoken here. */
 export const currentVersion = '1.1.0'
@@ -18,8 +18,7 @@ const part = (name: string, text: string): number => {
   return Number(text)
 }
 
-/** Up to three numbers between dots; the empty text is 0.1.0. @throws CniError code 6 */
-export const parseVersion = (version: string): Parts => {
+const parse = (version: string): Parts => {
   if (version === '') return [0, 1, 0]
   const parts = version.split('.')
   if (parts.length > 3)
@@ -30,6 +29,12 @@ export const parseVersion = (version: string): Parts => {
   const [major = '', minor = '0', micro = '0'] = parts
   return [part('major', major), part('minor', minor), part('micro', micro)]
 }
+
+/** They are asked for again and again. */
+const known = new Map(allVersions.map((version) => [version as string, parse(version)]))
+
+/** Up to three numbers between dots; the empty text is 0.1.0. @throws CniError code 6 */
+export const parseVersion = (version: string): Parts => known.get(version) ?? parse(version)
 
 /** Negative, 0 or positive as `a` is older than, the same as or newer than `b`. @throws CniError code 6 */
 export const compareVersions = (a: string, b: string): number => {

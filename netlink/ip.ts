@@ -156,8 +156,8 @@ export const contains = (cidr: Cidr, address: Uint8Array): boolean =>
 
 /** 4 or 6, of a text form that is known to be an address or a prefix. */
 export const familyOf = (text: string): 4 | 6 => {
-  const address = text.split('/')[0]!
-  const ip = parseIp(address)
+  const slash = text.indexOf('/')
+  const ip = parseIp(slash < 0 ? text : text.slice(0, slash))
   if (!ip) throw new RangeError(`${JSON.stringify(text)} is not an IP address`)
   return ip.length === 4 ? 4 : 6
 }

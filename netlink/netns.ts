@@ -51,8 +51,7 @@ export interface SysctlWrite {
 
 /** Whatever is outside `net/` is the machine's, not a namespace's. */
 const sysctlPath = (name: string): string => {
-  const parts = name.split('/')
-  if (!/^net(\/[^/\0]+)+$/.test(name) || parts.includes('.') || parts.includes('..'))
+  if (!/^net(?:\/(?!\.{1,2}(?:\/|$))[^/\0]+)+$/.test(name))
     throw new RangeError(`${JSON.stringify(name)} is not the name of a sysctl below net/`)
   return `/proc/sys/${name}`
 }

@@ -11,6 +11,7 @@
 import {
   closeSync,
   constants,
+  existsSync,
   ftruncateSync,
   mkdirSync,
   openSync,
@@ -69,7 +70,7 @@ export class OwnerIndex {
     this.#log = log
     try {
       // Most networks have none, and an exception takes longer than a look.
-      if (!statSync(path, { throwIfNoEntry: false })) return
+      if (!existsSync(path)) return
       this.#file = openSync(path, write ? constants.O_RDWR : constants.O_RDONLY)
       this.#valid = this.#readHeader()
     } catch (error) {
