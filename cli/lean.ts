@@ -11,12 +11,22 @@ export const stayLean = (): void => {
 }
 
 /**
- * The same where others wait for each answer. What is called for the first time is compiled at once: between two ADDs
- * the machine does other things, and an interpreter's tables are the first to leave its caches. An ADD takes a sixth
- * less of the processor, and the process 9 MiB more.
+ * What is called for the first time is compiled at once, and after some fifty calls by the better compiler, which
+ * otherwise waits for hundreds: between two ADDs the machine does other things, and what is spread over much memory is
+ * the first to leave its caches. An ADD takes a fifth less of the processor, and the process 9 MiB more.
  */
+const quick = ['--semi-space-growth-factor=1', '--always-sparkplug']
+/** Flags of V8 12, which Node 22 has; one that it does not know is an error on standard error. */
+const quicker = [
+  '--invocation-count-for-feedback-allocation=2',
+  '--invocation-count-for-maglev=40',
+  '--minimum-invocations-after-ic-update=50',
+]
+
+/** As {@link stayLean}, where others wait for each answer. */
 export const stayQuick = (): void => {
-  for (const flag of ['--semi-space-growth-factor=1', '--always-sparkplug']) setFlagsFromString(flag)
+  const isNew = Number.parseInt(process.versions.v8, 10) >= 12
+  for (const flag of isNew ? [...quick, ...quicker] : quick) setFlagsFromString(flag)
 }
 
 /**
