@@ -12,6 +12,18 @@ import {
 } from '../native/binding.ts'
 
 const AF_NETLINK = 16
+const SOCK_RAW = 3
+const [SOL_SOCKET, SO_SNDBUFFORCE, SO_RCVBUFFORCE] = [1, 32, 33] as const
+const [SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK] = [270, 10, 11, 12] as const
+
+/** What the addon sets for each netlink socket. */
+const socketOptions = [
+  { level: SOL_NETLINK, name: NETLINK_CAP_ACK, value: 1 },
+  { level: SOL_NETLINK, name: NETLINK_EXT_ACK, value: 1 },
+  { level: SOL_NETLINK, name: NETLINK_GET_STRICT_CHK, value: 1 },
+  { level: SOL_SOCKET, name: SO_SNDBUFFORCE, value: 16 << 20 },
+  { level: SOL_SOCKET, name: SO_RCVBUFFORCE, value: 32 << 20 },
+] as const
 
 /** Descriptors go by numbers of their own: slots. */
 export type Step =
@@ -57,10 +69,7 @@ export interface Recording {
 /** Records, from its making to {@link close}, whatever this process does through the addon. */
 export class Recorder {
   readonly #native: Binding
-  readonly #original: Pick<
-    Binding,
-    'open' | 'openInNetns' | 'setsockopt' | 'sysctls' | 'transact' | 'transactSync'
-  >
+  readonly #original: Pick<Binding, 'open' | 'openNetlink' | 'sysctls' | 'transact' | 'transactSync'>
   readonly #slots = new WeakMap<Descriptor, number>()
   readonly #protocols = new WeakMap<Descriptor, number>()
   readonly #isContainer: (path: string) => boolean
@@ -72,20 +81,10 @@ export class Recorder {
   constructor(isContainer: (path: string) => boolean) {
     this.#isContainer = isContainer
     this.#native = binding()
-    const { open, openInNetns, setsockopt, sysctls, transact, transactSync } = this.#native
-    this.#original = { open, openInNetns, setsockopt, sysctls, transact, transactSync }
+    const { open, openNetlink, sysctls, transact, transactSync } = this.#native
+    this.#original = { open, openNetlink, sysctls, transact, transactSync }
     this.#native.open = (path, flags, mode) => this.#open(path, flags, mode)
-    this.#native.openInNetns = (netns, specs) => this.#openInNetns(netns, specs)
-    this.#native.setsockopt = (socket, level, name, value) => {
-      const slot = this.#slots.get(socket)
-      this.#measure(
-        () => setsockopt(socket, level, name, value),
-        () =>
-          slot === undefined
-            ? []
-            : [{ kind: 'option', slot, level, name, value: Buffer.from(value).readInt32LE(0) }],
-      )
-    }
+    this.#native.openNetlink = (netns, protocol) => this.#openNetlink(netns, protocol)
     this.#native.transactSync = (socket, datagram, options) =>
       this.#measure(
         () => transactSync(socket, datagram, options),
@@ -142,19 +141,16 @@ export class Recorder {
     )
   }
 
-  #openInNetns(...[netns, specs]: Parameters<Binding['openInNetns']>): (Descriptor | SystemError)[] {
+  #openNetlink(netns: Descriptor | null, protocol: number): Descriptor {
     return this.#measure(
-      () => this.#original.openInNetns(netns, specs),
+      () => this.#original.openNetlink(netns, protocol),
       (opened) => {
-        const steps = opened.flatMap((descriptor, i): Step[] => {
-          const spec = specs[i]!
-          if (descriptor instanceof Error) return []
-          if ('path' in spec || spec.domain !== AF_NETLINK) return []
-          this.#protocols.set(descriptor, spec.protocol)
-          return [{ kind: 'socket', slot: this.#number(descriptor), ...spec }]
-        })
-        if (steps.length === 0 || !netns) return steps
-        return [{ kind: 'enter', slot: this.#container(netns) }, ...steps, { kind: 'leave' }]
+        this.#protocols.set(opened, protocol)
+        const slot = this.#number(opened)
+        const socket: Step = { kind: 'socket', slot, domain: AF_NETLINK, type: SOCK_RAW, protocol }
+        const options = socketOptions.map((option): Step => ({ kind: 'option', slot, ...option }))
+        if (!netns) return [socket, ...options]
+        return [{ kind: 'enter', slot: this.#container(netns) }, socket, { kind: 'leave' }, ...options]
       },
     )
   }

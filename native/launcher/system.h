@@ -121,7 +121,7 @@ class Deadline {
 
 #ifndef LINKWRIGHT_HOSTED
 // Of the page that the program's variables are in: to touch another one for the first time costs as much as a dozen
-// system calls.
+// system calls, in a virtual machine.
 inline constexpr size_t kArena = 3840;
 alignas(16) inline char arena[kArena];
 inline size_t arena_used = 0;
