@@ -44,11 +44,6 @@ const call = async ({ make, modules, type, verb, conf, kernel }) => {
         printed += data
         return data.length
       },
-      fstatSync: (fd, options) => {
-        if (fd < 1000) return fs.fstatSync(fd, options)
-        const ino = kernel.isContainer(fd) ? 2n : 1n
-        return { dev: 4n, ino, nlink: 1 }
-      },
     },
     'node:crypto': {
       ...crypto,

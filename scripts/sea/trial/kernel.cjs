@@ -131,11 +131,6 @@ class Kernel {
     return descriptor
   }
 
-  /** Which namespace a number stands for, for what looks at files. */
-  isContainer(fd) {
-    return this.#descriptors.get(fd)?.where === 'container'
-  }
-
   #openFile(path, flags, mode) {
     const file = { fd: openSync(path, flags, mode) }
     file.close = () => {
@@ -148,8 +143,8 @@ class Kernel {
   /** The addon's functions. @param folder where files are real */
   bindingFor(folder) {
     return {
-      openInNetns: (netns, specs) =>
-        specs.map(({ protocol }) => this.#describe(netns ? netns.where : 'host', protocol)),
+      openNetlink: (netns, protocol) => this.#describe(netns ? netns.where : 'host', protocol),
+      identifyNetns: (netns) => (netns?.where === 'container' ? '4:2' : '4:1'),
       sysctls: (_, sysctls) => sysctls.map(({ path }) => (/forward(ing)?$/.test(path) ? '1' : '0')),
       open: (path, flags, mode) => {
         if (path.startsWith(folder)) return this.#openFile(path, flags, mode)
@@ -159,8 +154,8 @@ class Kernel {
       ioctl: () => 0x40000000,
       closeApart: (descriptor) => descriptor.close(),
       tryFlock: () => true,
+      countLinks: () => 1,
       flock: async () => {},
-      setsockopt: () => {},
       bind: () => {},
       transactSync: (socket, datagram) => this.#transact(socket, Buffer.from(datagram)),
       transact: async (socket, datagram) => this.#transact(socket, Buffer.from(datagram)),
