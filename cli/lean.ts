@@ -13,7 +13,8 @@ export const stayLean = (): void => {
 /**
  * What is called for the first time is compiled at once, and after some fifty calls by the better compiler, which
  * otherwise waits for hundreds: between two ADDs the machine does other things, and what is spread over much memory is
- * the first to leave its caches. An ADD takes a fifth less of the processor, and the process 9 MiB more.
+ * the first to leave its caches. An ADD takes a sixth less of the processor for the one, 4 % less time for the other, and
+ * the process has 9 MiB more.
  */
 const quick = ['--semi-space-growth-factor=1', '--always-sparkplug']
 /** Flags of V8 12, which Node 22 has; one that it does not know is an error on standard error. */

@@ -10,6 +10,42 @@ interface Shown {
 }
 
 describe('links', () => {
+  it.each(['br0', 'port0', 'tap0', 'lo'])('in brief say of %s what they say in full', async (name) => {
+    const { conn } = await place({ ipv6: true })
+    await all(
+      conn,
+      link.add({ name: 'br0', kind: 'bridge', up: true }),
+      link.add({ name: 'port0', index: 300, kind: 'veth', data: { peer: { name: 'tap0' } } }),
+      link.set(300, { alias: 'whose', up: true }),
+      link.addAltNames('port0', ['another-name']),
+    )
+    await conn.run(link.set(300, { master: (await conn.run(link.get('br0'))).index }))
+    const full = await conn.run(link.get(name))
+    const brief = await conn.run(link.getBrief(name))
+    const { index, altNames, type, flags, up, operState, carrier, mtu, address, master, kind, alias } = full
+    const told = {
+      index,
+      name,
+      altNames,
+      type,
+      flags,
+      up,
+      operState,
+      carrier,
+      mtu,
+      address,
+      master,
+      kind,
+      alias,
+    }
+    expect(brief).toMatchObject({ ...told, link: full.link, linkNetnsId: full.linkNetnsId })
+    expect(brief.afSpec?.inet6?.conf?.acceptRa).toBe(full.afSpec?.inet6?.conf?.acceptRa)
+    expect(brief.afSpec?.inet6?.conf?.acceptRa).toBeTypeOf('number')
+    if (full.kind !== 'bridge') return
+    const { vlanFiltering, vlanDefaultPvid } = full.data ?? {}
+    expect('data' in brief && brief.data).toEqual({ vlanFiltering, vlanDefaultPvid })
+  })
+
   it('are made in one datagram, a pair across two namespaces', async () => {
     const host = await place()
     const container = await place()
