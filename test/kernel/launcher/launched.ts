@@ -37,7 +37,7 @@ const standIn = `#!/bin/sh
 folder=\${0%/*}
 to=$folder/record.$CNI_COMMAND
 for argument in "$@"; do printf '%s\\n' "$argument"; done >"$to.arguments"
-open=$(find /proc/$$/fd -mindepth 1 -printf '%f %l\\n')
+open=$(find /proc/$$/fd -mindepth 1 -printf '%f %l\\n' 2>/dev/null)
 echo "$open" >"$to.descriptors"
 grep -E '^Sig(Blk|Ign)' /proc/self/status >"$to.signals"
 cat /proc/$$/environ >"$to.environment"
