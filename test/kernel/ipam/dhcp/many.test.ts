@@ -73,7 +73,8 @@ test('200 leases at once: each its own address, all renewed, all given back, no 
   expect((await keeper.status()).counters).not.toHaveProperty('expired')
   // While a client talks it has its namespace and a socket or two open; then nothing.
   expect(most).toBeGreaterThan(before + COUNT / 4)
-  await eventually('all is closed', () => descriptors() <= before + 2)
+  // But for this test's two, and what the addon's own thread keeps once it runs: an epoll and an eventfd.
+  await eventually('all is closed', () => descriptors() <= before + 4)
 
   await keeper.gc('net', [])
   await eventually('Kea has got them all back', () => server.leases().length === 0, 20_000)
