@@ -54,6 +54,8 @@ interface Encoded<T> {
   readonly datagram: Uint8Array
 }
 
+const isDump = ({ flags }: Request<unknown>): boolean => (flags & NLM_F.dump) === NLM_F.dump
+
 /** @internal The operations of one datagram, in words. */
 export const describe = ([first, ...others]: readonly { readonly op: string }[]): string =>
   `${first?.op}${others.length > 0 ? ` and ${others.length} more` : ''}`
@@ -119,12 +121,14 @@ export class Connection {
 
   /**
    * Sends requests in one datagram (or a few, when there are very many). **Not atomic**: the kernel carries out each
-   * on its own and goes on after an error, so look at every outcome and undo what succeeded.
-   * @throws SocketError when the socket fails; RangeError for a dump among several requests
+   * on its own and goes on after an error, so look at every outcome and undo what succeeded. One dump may be among them,
+   * as the last: the kernel does not finish it before its answer is read, and begins no other meanwhile.
+   * @throws SocketError when the socket fails; RangeError for a dump that others follow
    */
   async batch<const R extends readonly Request<unknown>[]>(requests: R): Promise<Outcomes<R>> {
-    if (requests.length > 1 && requests.some(({ flags }) => (flags & NLM_F.dump) === NLM_F.dump))
-      throw new RangeError('a dump can not share a datagram with other requests')
+    const last = requests.length - 1
+    if (requests.some((request, i) => i < last && isDump(request)))
+      throw new RangeError('a dump can share a datagram with other requests only as the last of them')
     // All before the first is sent, so that nothing is when a value is out of range.
     const parts: Encoded<unknown>[] = []
     for (let i = 0; i < requests.length; i += MAX_REQUESTS)
@@ -132,9 +136,21 @@ export class Connection {
     const outcomes: Outcome<unknown>[] = []
     for (const part of parts) {
       const sent = this.#send(part)
-      outcomes.push(...(sent instanceof Promise ? await sent : sent).outcomes)
+      const decoded = sent instanceof Promise ? await sent : sent
+      outcomes.push(...decoded.outcomes)
+      if (decoded.interrupted && outcomes[last]?.ok) outcomes[last] = await this.#again(requests[last]!)
     }
     return outcomes as Outcomes<R>
+  }
+
+  /** For a dump that was interrupted. */
+  async #again<T>(request: Request<T>): Promise<Outcome<T>> {
+    try {
+      return { ok: true, value: await this.run(request) }
+    } catch (error) {
+      if (!(error instanceof NetlinkError)) throw error
+      return { ok: false, code: error.code, error }
+    }
   }
 
   #encode<T>(requests: readonly Request<T>[]): Encoded<T> {

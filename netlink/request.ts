@@ -33,7 +33,7 @@ export interface Request<T> {
   readonly op: string
   /** `nlmsg_type`. */
   readonly type: number
-  /** `NLM_F_*` besides REQUEST and ACK. With DUMP the request must travel alone. */
+  /** `NLM_F_*` besides REQUEST and ACK. With DUMP no request may follow in its datagram. */
   readonly flags: number
   /** Writes what follows `struct nlmsghdr`. */
   write(writer: Writer): void

@@ -33,16 +33,17 @@ const restore = (was: Address) => {
 /**
  * Gives a bridge (or its VLAN interface) the gateways' addresses.
  * @param wanted `address/prefix`, as {@link address.list} prints them
+ * @param present what it has
  * @throws CniError where another address is in the way and forceAddress is not set
  */
 export const ensureAddresses = async (
   attachment: BridgeAttachment,
   { bridge, target, own }: GatewayPlace,
   wanted: readonly string[],
+  present: readonly Address[],
 ): Promise<void> => {
   const { conf, host, undo } = attachment
   const { index, name } = target
-  const present = await host.run(address.list({ index }))
   const missing = wanted.filter((cidr) => !present.some((have) => have.address === cidr))
   if (missing.length === 0) return
   // Several gateways of one network are not in each other's way.

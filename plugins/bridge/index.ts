@@ -6,7 +6,15 @@ import { CniError, codes } from '../../cni/error.ts'
 import { definePlugin } from '../../cni/plugin.ts'
 import { allVersions, type Result } from '../../cni/types.ts'
 import { apply } from '../../cni/undo.ts'
-import { type BriefLink, familyOf, type Link, link, TimeoutError, waitForLink } from '../../netlink/index.ts'
+import {
+  address,
+  type BriefLink,
+  familyOf,
+  type Link,
+  link,
+  TimeoutError,
+  waitForLink,
+} from '../../netlink/index.ts'
 import { assign, assignedMtu } from '../shared/assign.ts'
 import { findBrief } from '../shared/check.ts'
 import { configureLink } from '../shared/configure.ts'
@@ -56,19 +64,34 @@ const attach = async (attachment: BridgeAttachment, bridge: Bridge, { vlans, mac
   return veth
 }
 
+interface Served {
+  /** What carries the gateway's addresses where it is not the bridge. */
+  readonly vlanGateway?: Link | undefined
+  /** The port, where it was seen on the way. */
+  readonly port?: BriefLink | undefined
+}
+
 /** The host's side of a routed network: the gateway's addresses, masquerade, forwarding. */
 const serve = async (
   attachment: BridgeAttachment,
   bridge: Bridge,
   veth: Veth,
   gateways: Gateways,
-): Promise<Link | undefined> => {
-  const { conf, hostNetns } = attachment
+): Promise<Served> => {
+  const { conf, host, hostNetns } = attachment
   const own = new Set([veth.hostName])
   let vlanGateway: Link | undefined
+  let port: BriefLink | undefined
   if (gateways.addresses.length > 0) {
     if (conf.vlan !== 0) vlanGateway = await ensureVlanGateway(attachment, { bridge, own })
-    await ensureAddresses(attachment, { bridge, target: vlanGateway ?? bridge, own }, gateways.addresses)
+    const target = vlanGateway ?? bridge
+    const [seen, present] = await host.batch([
+      link.getBrief(veth.hostName),
+      address.list({ index: target.index }),
+    ])
+    if (!present.ok) throw present.error
+    if (seen.ok) port = seen.value
+    await ensureAddresses(attachment, { bridge, target, own }, gateways.addresses, present.value)
   }
   if (conf.ipMasq)
     await setUpMasquerade(
@@ -77,12 +100,20 @@ const serve = async (
     )
   // Last, because nothing takes it back.
   enableForwarding(hostNetns, gateways.addresses.map(familyOf))
-  return vlanGateway
+  return { vlanGateway, port }
 }
 
-/** The port as it is when frames pass. @throws CniError when they still do not after a while */
-const portUp = async ({ host, hostNetns, signal }: BridgeAttachment, name: string): Promise<BriefLink> => {
-  const now = await findBrief(host, name)
+/**
+ * The port as it is when frames pass.
+ * @param seen as it was a moment ago
+ * @throws CniError when they still do not after a while
+ */
+const portUp = async (
+  { host, hostNetns, signal }: BridgeAttachment,
+  name: string,
+  seen: BriefLink | undefined,
+): Promise<BriefLink> => {
+  const now = seen?.operState === 'up' ? seen : await findBrief(host, name)
   if (now?.operState === 'up') return now
   try {
     const port = await waitForLink(
@@ -115,15 +146,15 @@ const add = async (attachment: BridgeAttachment, planned: Plan): Promise<Result>
   const veth = await attach(attachment, bridge, planned)
   const fromIpam = (await assign(attachment)) ?? {}
   const gateways = planGateways(conf, fromIpam)
-  let vlanGateway: Link | undefined
+  let served: Served = {}
   if (ipam) {
     const { ips, routes } = gateways
     await configureLink(attachment, { index: veth.index, name: ifName, ips, routes, dad: conf.enabledad })
-    vlanGateway = await serve(attachment, bridge, veth, gateways)
+    served = await serve(attachment, bridge, veth, gateways)
   } else if (!conf.disableContainerInterface) await container.run(link.set(veth.index, { up: true }))
   const port = conf.disableContainerInterface
     ? await host.run(link.getBrief(veth.hostName))
-    : await portUp(attachment, veth.hostName)
+    : await portUp(attachment, veth.hostName, served.port)
   // A bridge whose MTU nobody has set has the least of its ports'.
   const stale = tellsMtu(attachment) && bridge.mtu !== port.mtu
   const inside = { name: ifName, address: veth.mac, mtu: assignedMtu(attachment, fromIpam) ?? port.mtu }
@@ -132,7 +163,7 @@ const add = async (attachment: BridgeAttachment, planned: Plan): Promise<Result>
       interfaceEntry(attachment, stale ? await host.run(link.getBrief(bridge.index)) : bridge),
       interfaceEntry(attachment, port),
       interfaceEntry(attachment, inside, netnsPath),
-      ...(vlanGateway ? [interfaceEntry(attachment, vlanGateway)] : []),
+      ...(served.vlanGateway ? [interfaceEntry(attachment, served.vlanGateway)] : []),
     ],
     ips: gateways.ips,
     routes: gateways.routes,

@@ -5,7 +5,7 @@ import { bridgeVlan, isErrno, type Link, link } from '../../netlink/index.ts'
 import { findLink } from '../shared/check.ts'
 import { isLinkName, portMac, randomMac, vethName } from '../shared/identity.ts'
 import { refuseAdvertisements } from '../shared/sysctl.ts'
-import { deleteLink } from '../shared/veth.ts'
+import { deleteLink, QUEUES } from '../shared/veth.ts'
 import type { BridgeAttachment } from './conf.ts'
 import type { Bridge } from './device.ts'
 import { unlessShared } from './hold.ts'
@@ -78,8 +78,12 @@ const create = async (attachment: BridgeAttachment, { bridge, own }: Place, name
         name,
         address: randomMac(),
         mtu,
+        numTxQueues: QUEUES,
+        numRxQueues: QUEUES,
         up: true,
-        data: { peer: { name: port, address: portMac(), mtu } },
+        data: {
+          peer: { name: port, address: portMac(), mtu, numTxQueues: QUEUES, numRxQueues: QUEUES },
+        },
       }),
       undo: [`delete ${name}`, remove],
     },

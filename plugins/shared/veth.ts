@@ -36,6 +36,11 @@ export interface Veth {
 /** In a new namespace only the loopback has an index. */
 const FIRST_INDEX = 2
 const TRIES = 10
+/**
+ * Of an end, in each direction. Since Linux 5.15 a veth is made with as many as the host may have processors; then all but
+ * the first are taken out of use, and a grace period is waited for (veth_init_queues).
+ */
+export const QUEUES = 1
 
 /** Deletes a link; that there is none (any more) is no error. */
 export const deleteLink = async (connection: Connection, which: string | number): Promise<void> => {
@@ -61,7 +66,7 @@ const freeIndex = async ({ container, ifName }: Attachment<unknown>, hostName: s
 /**
  * Makes the pair. The index of the container's end is chosen here, so that addresses and routes can name it without
  * asking; where the guess is taken (EEXIST, EBUSY) a free one is looked up. Equivalent: `ip link add vethX master BR up
- * type veth peer name eth0 netns NS`.
+ * numtxqueues 1 numrxqueues 1 type veth peer name eth0 numtxqueues 1 numrxqueues 1 netns NS`.
  * @throws CniError, NetlinkError
  */
 export const addVeth = async (attachment: Attachment<unknown>, options: VethOptions): Promise<Veth> => {
@@ -82,9 +87,13 @@ export const addVeth = async (attachment: Attachment<unknown>, options: VethOpti
       index: hostIndex,
       address: hostMac,
       mtu,
+      numTxQueues: QUEUES,
+      numRxQueues: QUEUES,
       master: options.master,
       up: true,
-      data: { peer: { name: ifName, index, address: mac, mtu, netns } },
+      data: {
+        peer: { name: ifName, index, address: mac, mtu, numTxQueues: QUEUES, numRxQueues: QUEUES, netns },
+      },
     })
     try {
       await apply(host, undo, [

@@ -22,6 +22,13 @@ const RTM_GETADDR = 22
 
 const eth0 = fakeObject(RTM_NEWLINK, linkLayout, { index: 2, flags: 1 }, { ifname: 'eth0', mtu: 1500 })
 
+const one = fakeObject(
+  RTM_NEWADDR,
+  addressLayout,
+  { family: 2, prefixLength: 24, index: 2 },
+  { local: '10.0.0.1' },
+)
+
 describe('a connection', () => {
   it('runs one request', async () => {
     const kernel = new FakeKernel({ [RTM_GETLINK]: () => ({ objects: [eth0] }) })
@@ -70,20 +77,46 @@ describe('a connection', () => {
     expect(kernel.datagrams).toBe(0)
   })
 
-  it('lets no dump share a datagram', async () => {
-    const kernel = new FakeKernel({ [RTM_GETADDR]: () => ({ objects: [] }) })
+  it('lets a dump share a datagram only as the last of it', async () => {
+    const kernel = new FakeKernel({
+      [RTM_GETADDR]: () => ({ objects: [] }),
+      [RTM_GETLINK]: () => ({ objects: [eth0] }),
+    })
     const conn = kernel.connect()
-    await expect(conn.batch([address.list(), link.set(1, { up: true })])).rejects.toThrow(RangeError)
+    await expect(conn.batch([address.list(), link.get(2)])).rejects.toThrow(RangeError)
+    await expect(conn.batch([address.list(), address.list()])).rejects.toThrow(RangeError)
+    expect(kernel.datagrams).toBe(0)
     expect(await conn.batch([address.list()])).toEqual([{ ok: true, value: [] }])
+    const both = await conn.batch([link.get(2), address.list()])
+    expect(both).toMatchObject([
+      { ok: true, value: { name: 'eth0' } },
+      { ok: true, value: [] },
+    ])
+    expect(kernel.datagrams).toBe(2)
+  })
+
+  it('asks again for the dump alone when one in a batch was interrupted', async () => {
+    const kernel = new FakeKernel({
+      [RTM_GETADDR]: ({ count }) => ({ objects: [one], interrupted: count === 1 }),
+      [RTM_NEWLINK]: () => undefined,
+    })
+    const outcomes = await kernel.connect().batch([link.set(1, { up: true }), address.list()])
+    expect(outcomes).toMatchObject([
+      { ok: true, value: undefined },
+      { ok: true, value: [{ address: '10.0.0.1/24' }] },
+    ])
+    expect(kernel.requests.map(({ type }) => type)).toEqual([RTM_NEWLINK, RTM_GETADDR, RTM_GETADDR])
+    const stormy = new FakeKernel({
+      [RTM_GETADDR]: () => ({ objects: [one], interrupted: true }),
+      [RTM_NEWLINK]: () => undefined,
+    })
+    expect(await stormy.connect().batch([link.set(1, { up: true }), address.list()])).toMatchObject([
+      { ok: true },
+      { ok: false, code: 'EINTR', error: { op: 'list addresses' } },
+    ])
   })
 
   it('asks again when a dump was interrupted, and gives up some time', async () => {
-    const one = fakeObject(
-      RTM_NEWADDR,
-      addressLayout,
-      { family: 2, prefixLength: 24, index: 2 },
-      { local: '10.0.0.1' },
-    )
     const kernel = new FakeKernel({
       [RTM_GETADDR]: ({ count }) => ({ objects: [one], interrupted: count < 3 }),
     })
