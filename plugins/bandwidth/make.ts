@@ -13,7 +13,7 @@ import {
 } from '../../netlink/index.ts'
 import { freeIndex } from '../shared/container-link.ts'
 import { ownerAlias, randomMac } from '../shared/identity.ts'
-import { deleteLink } from '../shared/veth.ts'
+import { deleteLink, withoutLinkLocal } from '../shared/veth.ts'
 import type { Limits } from './conf.ts'
 import { ifbNames, ownedBy } from './ifb.ts'
 import { INGRESS, isGone, type Looked, type Redirects, redirectsOf, refuseForeign } from './place.ts'
@@ -68,8 +68,7 @@ const makeIfb = async (attachment: Attachment<unknown>, { ifbs }: Looked, mtu: n
     try {
       await apply(host, undo, [
         { request, undo: [`delete ${name}`, () => deleteLink(host, index)] },
-        // It needs no address of its own. Where IPv6 is off, it gets none anyway.
-        { request: link.set(index, { afSpec: { inet6: { addrGenMode: 'none' } } }), tolerate: true },
+        withoutLinkLocal(index),
         { request: link.set(index, { alias, up: true }) },
       ])
       return { name, index, address, mtu }

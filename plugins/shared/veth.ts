@@ -51,6 +51,15 @@ export const deleteLink = async (connection: Connection, which: string | number)
   }
 }
 
+/**
+ * A link that needs no address of its own does without IPv6's link-local one, and so without its probes, reports and
+ * solicitations. Where IPv6 is off, it gets none anyway. Equivalent: `ip link set NAME addrgenmode none`.
+ */
+export const withoutLinkLocal = (which: string | number): Step => ({
+  request: link.set(which, { afSpec: { inet6: { addrGenMode: 'none' } } }),
+  tolerate: true,
+})
+
 /** An index for the container's end that is free now. @throws CniError where its name is taken */
 const freeIndex = async ({ container, ifName }: Attachment<unknown>, hostName: string): Promise<number> => {
   const links = await container.run(link.list())
@@ -66,7 +75,8 @@ const freeIndex = async ({ container, ifName }: Attachment<unknown>, hostName: s
 /**
  * Makes the pair. The index of the container's end is chosen here, so that addresses and routes can name it without
  * asking; where the guess is taken (EEXIST, EBUSY) a free one is looked up. Equivalent: `ip link add vethX master BR up
- * numtxqueues 1 numrxqueues 1 type veth peer name eth0 numtxqueues 1 numrxqueues 1 netns NS`.
+ * numtxqueues 1 numrxqueues 1 type veth peer name eth0 numtxqueues 1 numrxqueues 1 netns NS`, and of a port
+ * `ip link set vethX addrgenmode none`.
  * @throws CniError, NetlinkError
  */
 export const addVeth = async (attachment: Attachment<unknown>, options: VethOptions): Promise<Veth> => {
@@ -99,6 +109,8 @@ export const addVeth = async (attachment: Attachment<unknown>, options: VethOpti
       await apply(host, undo, [
         { request, undo: [`delete ${hostName}`, () => deleteLink(host, hostName)] },
         ...(alias ? [{ request: link.set(hostName, { alias }) }] : []),
+        // What comes in by a port is the bridge's. In time: without a carrier, which comes with the other end, it has none.
+        ...(options.master === undefined ? [] : [withoutLinkLocal(hostName)]),
         ...(options.steps?.(hostName) ?? []),
       ])
     } catch (error) {

@@ -26,6 +26,25 @@ const shown = async (space: Space, name: string): Promise<readonly Shown[]> => {
 }
 
 describe('addresses', () => {
+  it('are listed at the end of a datagram of other requests, however many they are', async () => {
+    const { conn } = await place()
+    const many = Array.from({ length: 1500 }, (_, i) =>
+      address.add({ index: 7, address: `10.${i >> 8}.${i & 255}.1/24` }),
+    )
+    await all(conn, link.add({ name: 'ifb7', index: 7, kind: 'ifb' }), ...many)
+    const [renamed, seen, missing, listed] = await conn.batch([
+      link.set(7, { name: 'ifb8' }),
+      link.get(7),
+      link.get('ifb7'),
+      address.list({ index: 7 }),
+    ])
+    expect(renamed.ok).toBe(true)
+    expect(seen).toMatchObject({ ok: true, value: { name: 'ifb8' } })
+    expect(missing).toMatchObject({ ok: false, code: 'ENODEV' })
+    expect(listed.ok && listed.value.length).toBe(1500)
+    expect(await conn.run(address.list({ index: 7 }))).toEqual(listed.ok && listed.value)
+  })
+
   it('are set, listed as ip shows them, and taken away', async () => {
     const { space, conn } = await place({ ipv6: true })
     await all(

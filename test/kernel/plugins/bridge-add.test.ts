@@ -33,6 +33,18 @@ describe('the classic network', () => {
     expect([bridge.mtu, port.mtu, inside.mtu]).toEqual([1400, 1400, 1400])
     expect(port.ifalias).toBe('linkwright:net/cid-1/eth0')
     expect(port.address).toMatch(/^fe:/)
+    for (const end of [port, inside]) expect(end).toMatchObject({ num_tx_queues: 1, num_rx_queues: 1 })
+  })
+
+  test('the port needs no link-local address: what comes in by it is the bridge’s', async () => {
+    const it = await node()
+    const container = await it.host.container()
+    await it.add(classic, { container })
+    const [port] = await vethsOf(it.host)
+    const linkLocal = async (name: string): Promise<boolean> =>
+      (await linkOf(it.host, name)).addr_info.some(({ scope }) => scope === 'link')
+    expect([await linkLocal(port!.ifname), await linkLocal('cni0')]).toEqual([false, true])
+    expect((await linkOf(container, 'eth0')).addr_info.some(({ scope }) => scope === 'link')).toBe(true)
   })
 
   test.each(allVersions.filter((version) => version >= '0.3.0'))(

@@ -65,6 +65,9 @@ test('ADD, CHECK, DEL', async () => {
   const [end] = await vethsOf(it.host)
   expect(inside.mtu).toBe(1400)
   expect(end).toMatchObject({ mtu: 1400, ifalias: 'linkwright:net/one/eth0' })
+  for (const one of [end, inside]) expect(one).toMatchObject({ num_tx_queues: 1, num_rx_queues: 1 })
+  // The host asks for the container's MAC by it.
+  expect(end!.addr_info.some(({ scope }) => scope === 'link')).toBe(true)
   expect(result).toMatchObject({
     interfaces: [
       { name: end!.ifname, mac: end!.address, mtu: 1400 },
