@@ -44,13 +44,13 @@ const runningPrograms = ({ host }: Patient): string[] => {
   })
 }
 
-/** Where iptables is executed: before each program, while it runs (it goes on then), and at what changes anything after. */
+/** Where iptables is executed: before each program, when it has done its work, and at what changes anything after. */
 test('by iptables: an ADD that is killed anywhere leaves nothing that DEL does not remove', {
   timeout: 120_000,
 }, async () => {
   const it = await patient(byIptables)
   const fresh = await it.state()
-  const traced = await it.trace(['clone', 'clone3', 'vfork', 'epoll_pwait', 'pwrite64', 'sendto'])
+  const traced = await it.trace(['clone', 'clone3', 'vfork', 'wait4', 'pwrite64', 'sendto'])
   await it.run('DEL')
   await it.reset()
   const isStart = ({ name }: Call): boolean => /^(clone3?|vfork)$/.test(name)
@@ -58,12 +58,10 @@ test('by iptables: an ADD that is killed anywhere leaves nothing that DEL does n
   // For each family: the chain, two rules in it, the one that leads there; each is asked for before it is made.
   expect(calls.filter(isStart).length).toBeGreaterThanOrEqual(16)
   const reached = new Set<string>()
-  const unmet: string[] = []
   for (const call of calls) {
     const where = `${call.name} ${call.count} ${call.text}`
     const killed = await it.tampered(call, 'signal=SIGKILL')
-    if (killed.status === 0) unmet.push(where)
-    else expect(killed.signal, where).toBe('SIGKILL')
+    expect(killed.signal, where).toBe('SIGKILL')
     await eventually('the program that was running ends', () => runningPrograms(it).length === 0)
     const left = (await it.state()).filter((line) => line.includes('CNI-'))
     reached.add(left.map((line) => line.trim()).join('\n'))
@@ -72,8 +70,6 @@ test('by iptables: an ADD that is killed anywhere leaves nothing that DEL does n
     expect(await it.stateBesideBridge(), where).toEqual(fresh)
     await it.reset()
   }
-  // What is not waited for depends on the time that a program takes.
-  expect(unmet.length, unmet.join('\n')).toBeLessThan(calls.length / 5)
   // Nothing, and for each family the chain without and with the rule that leads to it.
   expect(reached.size).toBeGreaterThanOrEqual(5)
   const add = await it.run('ADD')
