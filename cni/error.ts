@@ -1,4 +1,4 @@
-import { NetlinkError, SocketError } from '../netlink/error.ts'
+import { isErrno, NetlinkError, SocketError } from '../netlink/error.ts'
 
 /** Error codes of the CNI spec (section "Error", and 8 and 999 as the Go plugins use them). */
 export const codes = {
@@ -28,6 +28,9 @@ export interface CniErrorOptions {
 /** Kinds of links whose module has another name. */
 const modules: Readonly<Record<string, string>> = { vlan: '8021q' }
 
+/** Too many descriptors are open, in this process or everywhere: that passes. */
+const crowded = ['EMFILE', 'ENFILE'] as const
+
 /** What to do about a refusal of the kernel that does not say so itself. */
 const advice = (error: unknown): string | undefined => {
   if (!(error instanceof NetlinkError || error instanceof SocketError)) return undefined
@@ -52,13 +55,14 @@ export class CniError extends Error {
   }
 
   /**
-   * Keeps a CniError as it is; anything else becomes code 999 with its message, prefixed where asked. A refusal of the
-   * kernel gets details where something can be done about it.
+   * Keeps a CniError as it is; anything else becomes code 999 with its message, prefixed where asked, or code 11 where
+   * only descriptors were missing. A refusal of the kernel gets details where something can be done about it.
    */
   static from(error: unknown, prefix = ''): CniError {
     if (error instanceof CniError) return error
     const message = error instanceof Error ? error.message : String(error)
-    return new CniError({ code: codes.internal, msg: prefix + message, details: advice(error), cause: error })
+    const code = isErrno(error, ...crowded) ? codes.tryAgainLater : codes.internal
+    return new CniError({ code, msg: prefix + message, details: advice(error), cause: error })
   }
 }
 

@@ -22,6 +22,7 @@ export interface Compared {
 interface PrintedLink extends Json {
   ifname: string
   address?: string
+  master?: string
   linkinfo?: { info_kind?: string; info_data?: Json; info_slave_data?: Json }
   addr_info: Json[]
 }
@@ -38,6 +39,8 @@ interface Difference {
   readonly result?: (result: Json) => Json
   readonly sysctl?: (line: string) => boolean
   readonly fdb?: (entry: Json) => boolean
+  /** Of what is about a bridge's port: routes, and entries of the fdb. */
+  readonly port?: (entry: Json) => boolean
   readonly error?: (error: Json) => Json
 }
 
@@ -54,6 +57,19 @@ const differences: readonly Difference[] = [
   {
     why: 'veth pairs keep the usual length of the transmit queue; Go sets 0 by accident',
     link: (link) => (isKind(link, 'veth') ? without(link, ['txqlen']) : link),
+  },
+  {
+    why: 'veth pairs have the one queue that is used; what Go leaves to the kernel depends on its processors',
+    link: (link) => (isKind(link, 'veth') ? without(link, ['num_tx_queues', 'num_rx_queues']) : link),
+  },
+  {
+    why: 'ports have no link-local address: what comes in by them is the bridge’s',
+    link: (link) =>
+      link.master === undefined
+        ? link
+        : { ...link, addr_info: link.addr_info.filter(({ scope }) => scope !== 'link') },
+    sysctl: (line) => !/^ipv6\/conf\/veth(#\d+)?\/addr_gen_mode=1$/.test(line),
+    port: ({ dst, mac }) => !/^(fe80:|LL|GROUP|33:33:ff:)/.test(String(dst ?? mac)),
   },
   {
     why: "the host's end says by its alias whose it is, for DEL without a namespace, GC and people",
@@ -180,16 +196,23 @@ export const comparable = (played: Played, scenario: Scenario): Compared => {
   const states = Object.entries(played.states).map(([when, state]) => {
     const afterDel = when.includes('DEL')
     let links = (state.links as PrintedLink[]).map((link) => steadyLink(link, afterDel))
-    let { sysctls, fdb } = state
-    for (const { link, sysctl, fdb: keep } of differencesOf(scenario)) {
+    let { sysctls } = state
+    let fdb = state.fdb as Json[]
+    let routes = (state.routes as Json[]).map(
+      (route): Json => ({
+        ...route,
+        flags: (route.flags as string[]).filter((flag) => !(afterDel && noCarrier.has(flag))),
+      }),
+    )
+    const ports = new Set(links.flatMap(({ ifname, master }) => (master === undefined ? [] : [ifname])))
+    for (const { link, sysctl, fdb: keep, port } of differencesOf(scenario)) {
       if (link) links = links.map(link) as PrintedLink[]
       if (sysctl) sysctls = sysctls.filter(sysctl)
-      if (keep) fdb = fdb.filter((entry) => keep(entry as Json))
+      if (keep) fdb = fdb.filter(keep)
+      if (!port) continue
+      fdb = fdb.filter((entry) => !ports.has(String(entry.ifname)) || port(entry))
+      routes = routes.filter((route) => !ports.has(String(route.dev)) || port(route))
     }
-    const routes = (state.routes as Json[]).map((route) => ({
-      ...route,
-      flags: (route.flags as string[]).filter((flag) => !(afterDel && noCarrier.has(flag))),
-    }))
     const iptables = withoutEmptyTables(state.iptables, /^\*nat$/, 'COMMIT', /^-A|^:CNI/)
     const nft = withoutEmptyTables(
       state.nft.filter((line) => !line.startsWith('# Warning')),

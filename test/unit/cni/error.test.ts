@@ -14,6 +14,12 @@ describe('CniError.from', () => {
     expect(CniError.from('text')).toMatchObject({ code: 999, msg: 'text', details: undefined })
   })
 
+  it.each(['EMFILE', 'ENFILE'])('%s passes: code 11', (code) => {
+    const cause = Object.assign(new Error(`open: ${code}`), { code, errno: 24, syscall: 'open' })
+    expect(CniError.from(cause)).toMatchObject({ code: 11, msg: `open: ${code}`, cause })
+    expect(CniError.from(during('list links', cause))).toMatchObject({ code: 11 })
+  })
+
   it.each([
     [
       'add link eth0 (ipvlan)',
