@@ -14,6 +14,7 @@
         'native/src/executable.cc',
         'native/src/file.cc',
         'native/src/flock.cc',
+        'native/src/heap.cc',
         'native/src/mailbox.cc',
         'native/src/netns.cc',
         'native/src/poller.cc',

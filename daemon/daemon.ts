@@ -5,7 +5,7 @@ import { within } from '../cni/within.ts'
 import { DEFAULT_SOCKET as DHCP_SOCKET } from '../ipam/dhcp/conf.ts'
 import { type Daemon as DhcpDaemon, startDaemon as startDhcp } from '../ipam/dhcp/daemon.ts'
 import { createDhcp } from '../ipam/dhcp/plugin.ts'
-import type { Descriptor } from '../native/binding.ts'
+import { binding, type Descriptor } from '../native/binding.ts'
 import { plugins as allPlugins } from '../plugins/index.ts'
 import { connectionsWithin } from './capacity.ts'
 import { Connection, type ConnectionOptions, type Exchange } from './connection.ts'
@@ -19,6 +19,7 @@ import { maxDescriptors } from './process-facts.ts'
 import { type Answer, type DaemonRequest, encodeGreeting, encodeWelcome, VERSION } from './protocol.ts'
 import { Scheduler } from './scheduler.ts'
 import { statusOf } from './status.ts'
+import { Thrift } from './thrift.ts'
 import { Turnstile } from './turnstile.ts'
 
 /** Where launchers look for it. */
@@ -129,6 +130,7 @@ class RunningDaemon implements Daemon {
   readonly #executor: Executor
   readonly #connections: Connections
   readonly #dhcp: DhcpDaemon | undefined
+  readonly #thrift = new Thrift(() => void binding().trimHeap())
   readonly #software: string
   readonly #maxConnections: number
   #listener: Listener | undefined
@@ -158,6 +160,7 @@ class RunningDaemon implements Daemon {
       scheduler,
       metrics,
       operations,
+      thrift: this.#thrift,
       log,
       software,
     })
@@ -250,6 +253,7 @@ class RunningDaemon implements Daemon {
     this.#connections.destroy()
     // A result that nobody has acknowledged is undone now, and no sooner: it may have been printed.
     await within(ABORTED, this.#connections.over())
+    this.#thrift.close()
     await this.#dhcp?.close(Math.max(0, end - performance.now()))
     this.#hosts.close()
   }

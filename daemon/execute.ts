@@ -17,6 +17,7 @@ import { Phases } from './phases.ts'
 import type { Answer, ExecuteRequest } from './protocol.ts'
 import { Remarks } from './remarks.ts'
 import type { Scheduler } from './scheduler.ts'
+import type { Thrift } from './thrift.ts'
 
 /**
  * Set for the foreign plugins that an operation executes: one that calls a plugin of ours again, by its launcher, does
@@ -31,6 +32,7 @@ export interface ExecutorOptions {
   readonly scheduler: Scheduler
   readonly metrics: Metrics
   readonly operations: OperationLog
+  readonly thrift: Thrift
   readonly log: Logger
   /** Version of the software, for what a plugin prints about itself. */
   readonly software: string
@@ -189,7 +191,8 @@ export class Executor {
     { code }: Reply,
     phases: Phases,
   ): void {
-    const { metrics, operations } = this.#options
+    const { metrics, operations, thrift } = this.#options
+    thrift.operation()
     const times = phases.end()
     const seconds = (times.queued + times.work + times.delivered) / 1000
     const known = verbs.includes(verb) ? verb : 'other'

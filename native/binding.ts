@@ -188,6 +188,9 @@ export interface Binding {
    * they are the page cache's, from where the kernel maps them again when they are needed. Returns how many bytes of
    * addresses that were. */
   releaseExecutable(): number
+  /** Gives back to the system what is free in the C library's heap, of all threads, as malloc_trim(3) does: pages that are
+   * needed again are mapped again, one by one. Returns whether it was anything; false with musl, which does so itself. */
+  trimHeap(): boolean
 
   /** flock(2) without waiting: LOCK_SH 1, LOCK_EX 2, LOCK_UN 8. False when somebody else holds it. */
   tryFlock(descriptor: Descriptor, operation: number): boolean

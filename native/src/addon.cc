@@ -47,6 +47,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Export<GetSockOpt>(exports, "getsockopt");
   Export<AttachFilter>(exports, "attachFilter");
   Export<ReleaseExecutable>(exports, "releaseExecutable");
+  Export<TrimHeap>(exports, "trimHeap");
   Export<TryFlock>(exports, "tryFlock");
   Export<Flock>(exports, "flock");
   return exports;

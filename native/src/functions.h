@@ -49,6 +49,9 @@ Napi::Value AttachFilter(const Napi::CallbackInfo& info);
 // executable.cc
 Napi::Value ReleaseExecutable(const Napi::CallbackInfo& info);
 
+// heap.cc
+Napi::Value TrimHeap(const Napi::CallbackInfo& info);
+
 // flock.cc
 Napi::Value TryFlock(const Napi::CallbackInfo& info);
 Napi::Value Flock(const Napi::CallbackInfo& info);

@@ -1,0 +1,34 @@
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+
+const addon = fileURLToPath(new URL('../../../build/Release/linkwright.node', import.meta.url))
+
+test('trimHeap gives back what is free in the heap, and what is in use stays', () => {
+  // Blocks that are too small to be mapped each by itself, every hundredth of which stays: the end of the heap is in use.
+  const script = `
+const { readFileSync } = require('node:fs')
+const native = require(${JSON.stringify(addon)})
+const anonymous = () => Number(/^RssAnon:\\s+(\\d+) kB$/m.exec(readFileSync('/proc/self/status', 'latin1'))[1])
+let blocks = Array.from({ length: 2000 }, (_, i) => new Uint8Array(64 << 10).fill(i))
+const kept = blocks.filter((_, i) => i % 100 === 99)
+blocks = null
+for (let i = 0; i < 3; i++) gc()
+setTimeout(() => {
+  const before = anonymous()
+  const trimmed = native.trimHeap()
+  const after = anonymous()
+  console.log(JSON.stringify({ trimmed, before, after, kept: kept.map((block) => block[70]) }))
+}, 100)`
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--expose-gc', '-e', script], {
+    encoding: 'utf8',
+  })
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+  const { trimmed, before, after, kept } = JSON.parse(stdout)
+  expect(kept).toEqual(Array.from({ length: 20 }, (_, i) => (i * 100 + 99) % 256))
+  // musl does so by itself.
+  const isGlibc = 'glibcVersionRuntime' in (process.report.getReport() as { header: object }).header
+  expect(trimmed).toBe(isGlibc)
+  // Of 125 MiB.
+  if (isGlibc) expect(before - after).toBeGreaterThan(32 << 10)
+})
