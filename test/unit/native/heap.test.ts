@@ -13,13 +13,15 @@ const anonymous = () => Number(/^RssAnon:\\s+(\\d+) kB$/m.exec(readFileSync('/pr
 let blocks = Array.from({ length: 2000 }, (_, i) => new Uint8Array(64 << 10).fill(i))
 const kept = blocks.filter((_, i) => i % 100 === 99)
 blocks = null
-for (let i = 0; i < 3; i++) gc()
-setTimeout(() => {
+// A collection ends what the one before has left to other threads.
+const collect = (times) => {
+  gc()
+  if (times > 0) return setImmediate(collect, times - 1)
   const before = anonymous()
   const trimmed = native.trimHeap()
-  const after = anonymous()
-  console.log(JSON.stringify({ trimmed, before, after, kept: kept.map((block) => block[70]) }))
-}, 100)`
+  console.log(JSON.stringify({ trimmed, before, after: anonymous(), kept: kept.map((block) => block[70]) }))
+}
+setImmediate(collect, 3)`
   const { status, stdout, stderr } = spawnSync(process.execPath, ['--expose-gc', '-e', script], {
     encoding: 'utf8',
   })
