@@ -42,16 +42,16 @@ require('node:net').createServer((caller) => {
 }).listen(${JSON.stringify(socket)})
 `
 
-/** Its Node scripts: nothing can be loaded into the program that is shipped. */
+/** Its Node scripts, on the Node of the program that is shipped: nothing can be loaded into that itself. */
 export const stall = async (setting: Setting, launcher: Launcher): Promise<Row[]> => {
-  const { ours, scripts, scratch, quick } = setting
+  const { ours, program, scripts, scratch, quick } = setting
   const [socket, asked, script] = ['stall.sock', 'probe.sock', 'probe.cjs'].map((name) =>
     join(scratch, name),
   ) as [string, string, string]
   writeFileSync(script, probe(asked))
-  const program = join(scripts, '../../cli/linkwright.cjs')
-  const args = ['--require', script, program, 'daemon', '--no-dhcp', '--socket', socket]
-  const service = await Service.start(process.execPath, args, () => existsSync(socket))
+  const linkwright = join(scripts, '../../cli/linkwright.cjs')
+  const args = ['--require', script, linkwright, 'daemon', '--no-dhcp', '--socket', socket]
+  const service = await Service.start(program.node, args, () => existsSync(socket))
   const longest = async (): Promise<number> => Number(await text(connect(asked)))
   const names = Array.from({ length: quick ? COUNT / 10 : COUNT }, (_, i) => `stall-${i}`)
   const conf = classic({ name: 'stall', bridge: 'cni-stall', subnet: '10.48.0.0/16', ipMasq: false })
