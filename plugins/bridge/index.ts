@@ -90,7 +90,9 @@ const serve = async (
       address.list({ index: target.index }),
     ])
     if (!present.ok) throw present.error
+    // That it is gone is told where it is waited for.
     if (seen.ok) port = seen.value
+    else if (seen.code !== 'ENODEV') throw seen.error
     await ensureAddresses(attachment, { bridge, target, own }, gateways.addresses, present.value)
   }
   if (conf.ipMasq)
