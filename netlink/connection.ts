@@ -1,7 +1,7 @@
 import { type Binding, binding, type Descriptor } from '../native/binding.ts'
 import { during, NetlinkError } from './error.ts'
 import { type Decoded, decode, encode, type Outcome } from './exchange.ts'
-import { NLM_F, type Request } from './request.ts'
+import { isDump, type Request } from './request.ts'
 
 /** A dump that the kernel keeps interrupting is tried this often before EINTR is reported. */
 const DUMP_TRIES = 32
@@ -53,8 +53,6 @@ interface Encoded<T> {
   readonly seq: number
   readonly datagram: Uint8Array
 }
-
-const isDump = ({ flags }: Request<unknown>): boolean => (flags & NLM_F.dump) === NLM_F.dump
 
 /** @internal The operations of one datagram, in words. */
 export const describe = ([first, ...others]: readonly { readonly op: string }[]): string =>

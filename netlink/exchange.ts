@@ -2,7 +2,7 @@
 import { MalformedError, Reader } from './codec/reader.ts'
 import { align, littleEndian, Writer } from './codec/writer.ts'
 import { errnoName, NetlinkError } from './error.ts'
-import { type Message, NLM_F, type Request } from './request.ts'
+import { isDump, type Message, NLM_F, type Request } from './request.ts'
 
 /** `struct nlmsghdr`. */
 const HEADER = 16
@@ -42,7 +42,7 @@ export const writeMessage = (writer: Writer, request: Request<unknown>, seq: num
 
 /** The flags a request is sent with. A dump ends with NLMSG_DONE, everything else with an acknowledgement. */
 export const flagsOf = (request: Request<unknown>): number =>
-  NLM_F.request | request.flags | ((request.flags & NLM_F.dump) === NLM_F.dump ? 0 : NLM_F.ack)
+  NLM_F.request | request.flags | (isDump(request) ? 0 : NLM_F.ack)
 
 /** Encodes requests into one datagram, numbered from `seq` on. */
 export const encode = (requests: readonly Request<unknown>[], seq: number): Uint8Array => {

@@ -41,6 +41,10 @@ export interface Request<T> {
   read(messages: readonly Message[]): T
 }
 
+/** Whether it asks for all objects: NLM_F_DUMP is two bits, and each has a meaning of its own in other requests. */
+export const isDump = ({ flags }: Pick<Request<unknown>, 'flags'>): boolean =>
+  (flags & NLM_F.dump) === NLM_F.dump
+
 /** A fixed header and the attributes behind it: the layout of one family of messages. */
 export interface Layout<H, T extends Rows> {
   readonly header: Struct<H>
