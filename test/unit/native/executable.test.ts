@@ -1,14 +1,7 @@
-import { spawnSync } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { inNode } from './in-node.ts'
 
-const addon = fileURLToPath(new URL('../../../build/Release/linkwright.node', import.meta.url))
-
-/** Tells as JSON what `expression` gives in a Node of its own, where `native` is the addon. */
-const inNode = (expression: string): unknown => {
-  const script = `
-const { readFileSync } = require('node:fs')
-const native = require(${JSON.stringify(addon)})
+const mapped = `
 /** Of the executable's mappings that are not written to: kilobytes that are mapped, and that are in no file. */
 const mapped = () => {
   const sums = { rss: 0, anonymous: 0 }
@@ -20,13 +13,10 @@ const mapped = () => {
     if (field) sums[field[1].toLowerCase()] += Number(field[2])
   }
   return sums
-}
-console.log(JSON.stringify(${expression}))`
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8' })
-  expect(stderr).toBe('')
-  expect(status).toBe(0)
-  return JSON.parse(stdout) as unknown
-}
+}`
+
+/** What `expression` gives in a Node of its own. */
+const valueInNode = (expression: string): unknown => inNode(`${mapped}\ntell(${expression})`)
 
 interface Measured {
   readonly before: { readonly rss: number; readonly anonymous: number }
@@ -39,7 +29,7 @@ const measure =
 
 describe('releaseExecutable', () => {
   it('lets go of what is mapped of the executable, and the process goes on', () => {
-    const { before, after, released } = inNode(measure) as Measured
+    const { before, after, released } = valueInNode(measure) as Measured
     expect(before.rss).toBeGreaterThan(0)
     // A few of its pages are back already: the process is running.
     expect(after.rss).toBeLessThan(before.rss)
@@ -47,11 +37,13 @@ describe('releaseExecutable', () => {
   })
 
   it('can be repeated', () => {
-    expect(inNode('[1, 2, 3].map(() => native.releaseExecutable()).every((bytes) => bytes > 0)')).toBe(true)
+    expect(valueInNode('[1, 2, 3].map(() => native.releaseExecutable()).every((bytes) => bytes > 0)')).toBe(
+      true,
+    )
   })
 
   it('keeps pages that are no longer what the file has, such as those with breakpoints', () => {
-    const { before, after, released } = inNode(`(() => {
+    const { before, after, released } = valueInNode(`(() => {
       const { openSync, readSync, writeSync } = require('node:fs')
       const [, start] = /^([0-9a-f]+)-[0-9a-f]+ r-xp \\S+ \\S+ \\S+ +\\/.*$/m.exec(readFileSync('/proc/self/maps', 'latin1'))
       const memory = openSync('/proc/self/mem', 'r+')
@@ -68,7 +60,7 @@ describe('releaseExecutable', () => {
 
   it('is about the executable alone: what the program has made is there', () => {
     expect(
-      inNode(`(() => {
+      valueInNode(`(() => {
         const made = Array.from({ length: 100_000 }, (_, i) => String(i))
         native.releaseExecutable()
         return made.reduce((sum, text) => sum + Number(text), 0)

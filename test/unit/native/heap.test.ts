@@ -1,14 +1,9 @@
-import { spawnSync } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-
-const addon = fileURLToPath(new URL('../../../build/Release/linkwright.node', import.meta.url))
+import { inNode } from './in-node.ts'
 
 test('trimHeap gives back what is free in the heap, and what is in use stays', () => {
   // Blocks that are too small to be mapped each by itself, every hundredth of which stays: the end of the heap is in use.
   const script = `
-const { readFileSync } = require('node:fs')
-const native = require(${JSON.stringify(addon)})
 const anonymous = () => Number(/^RssAnon:\\s+(\\d+) kB$/m.exec(readFileSync('/proc/self/status', 'latin1'))[1])
 let blocks = Array.from({ length: 2000 }, (_, i) => new Uint8Array(64 << 10).fill(i))
 const kept = blocks.filter((_, i) => i % 100 === 99)
@@ -19,14 +14,16 @@ const collect = (times) => {
   if (times > 0) return setImmediate(collect, times - 1)
   const before = anonymous()
   const trimmed = native.trimHeap()
-  console.log(JSON.stringify({ trimmed, before, after: anonymous(), kept: kept.map((block) => block[70]) }))
+  tell({ trimmed, before, after: anonymous(), kept: kept.map((block) => block[70]) })
 }
 setImmediate(collect, 3)`
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['--expose-gc', '-e', script], {
-    encoding: 'utf8',
-  })
-  expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
-  const { trimmed, before, after, kept } = JSON.parse(stdout)
+  const { trimmed, before, after, kept } = inNode(script, '--expose-gc') as {
+    readonly trimmed: boolean
+    /** Kilobytes. */
+    readonly before: number
+    readonly after: number
+    readonly kept: readonly number[]
+  }
   expect(kept).toEqual(Array.from({ length: 20 }, (_, i) => (i * 100 + 99) % 256))
   // musl does so by itself.
   const isGlibc = 'glibcVersionRuntime' in (process.report.getReport() as { header: object }).header
