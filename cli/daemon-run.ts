@@ -9,6 +9,7 @@ import type { MetricsAddress } from '../daemon/metrics-address.ts'
 import { OperationLog } from '../daemon/operation-log.ts'
 import { Scheduler } from '../daemon/scheduler.ts'
 import { ActivationError, inheritedSockets, Notifier, type SocketRole } from '../daemon/systemd.ts'
+import { binding } from '../native/binding.ts'
 import { startIsOver, stayQuick } from './lean.ts'
 import { writePidFile } from './pid-file.ts'
 import { packageVersion } from './version.ts'
@@ -99,6 +100,8 @@ const closeAll = async (closers: Closers, log: Logger): Promise<void> => {
 }
 
 interface Surroundings {
+  /** Aborted when the end is asked for. */
+  readonly signal: AbortSignal
   readonly sockets: ReadonlyMap<SocketRole, number>
   readonly log: Logger
   /** Of the log. */
@@ -108,7 +111,7 @@ interface Surroundings {
 
 const open = async (options: RunOptions, surroundings: Surroundings): Promise<Daemon> => {
   const { dhcp, metrics: where, concurrency, queue, pidFile } = options
-  const { sockets, log, write, closers } = surroundings
+  const { signal, sockets, log, write, closers } = surroundings
   const metrics = new Metrics()
   const software = packageVersion()
   // Before anything is counted.
@@ -122,6 +125,7 @@ const open = async (options: RunOptions, surroundings: Surroundings): Promise<Da
     operations: new OperationLog(write),
     metrics,
     scheduler: new Scheduler({ concurrency, queue }),
+    signal,
   })
   closers.push(() => daemon.close(0))
   let served: string | undefined
@@ -175,40 +179,41 @@ const stop = async (daemon: Daemon, signals: StopSignals, { closers, log }: Surr
   await within(END, Promise.race([work, forced]))
 }
 
-/**
- * Runs until SIGTERM, SIGINT or SIGHUP; then takes nothing new and lets what runs finish. A second signal ends that too,
- * and undoes what is not done.
- * @returns the exit status: 0, or 1 where it could not start
- */
-export const runDaemon = async (options: RunOptions, err: (text: string) => void): Promise<number> => {
-  stayQuick()
-  const writer = new LogWriter(2)
+/** @returns the exit status */
+const run = async (options: RunOptions, writer: LogWriter, err: (text: string) => void): Promise<number> => {
   const log = jsonLogger(writer.write)
   const { env, pid } = process
   const environment = { ...env }
   for (const name of handedOver) delete env[name]
   const signals = new StopSignals()
   const closers: Closers = []
+  const asked = new AbortController()
+  void signals.first.then((name) => asked.abort(name))
   try {
     const sockets = inheritedSockets(environment, pid)
     if (sockets.has('dhcp') && !options.dhcp)
       throw new ActivationError('a socket for dhcp was handed over, and --no-dhcp says that it is not served')
     const notifier = new Notifier({ environment, pid, log })
     closers.push(() => notifier.close())
-    const surroundings = { sockets, log, write: writer.write, closers }
+    const surroundings = { signal: asked.signal, sockets, log, write: writer.write, closers }
     const daemon = await open(options, surroundings)
-    await notifier.ready('ready')
+    await Promise.race([notifier.ready('ready'), signals.first])
     startIsOver()
     const reports = reportStatus(daemon, notifier)
     const name = await signals.first
     clearInterval(reports)
     log.info(`stopping: ${name}`, { running: daemon.scheduler.running, queued: daemon.scheduler.queued })
-    await notifier.stopping('what runs may finish')
+    // A service manager that does not listen is not waited for: the time runs.
+    void notifier.stopping('what runs may finish')
     await stop(daemon, signals, surroundings)
     log.info('stopped')
     return 0
   } catch (error) {
     await closeAll(closers, log)
+    if (asked.signal.aborted) {
+      log.info(`stopped: ${asked.signal.reason}, before it was ready`)
+      return 0
+    }
     await within(LAST_LINES, writer.flush())
     err(`linkwright daemon: ${wordsOf(error)}\n`)
     return 1
@@ -216,4 +221,15 @@ export const runDaemon = async (options: RunOptions, err: (text: string) => void
     await within(LAST_LINES, writer.flush())
     signals.close()
   }
+}
+
+/**
+ * Runs until SIGTERM, SIGINT or SIGHUP; then takes nothing new and lets what runs finish. A second signal ends that too,
+ * and undoes what is not done. Ends the process: with status 0, or 1 where it could not start.
+ */
+export const runDaemon = async (options: RunOptions, err: (text: string) => void): Promise<never> => {
+  stayQuick()
+  // Not by process.exit: that waits for the threads of the pool, and one of them may hang in a write to a log that nobody
+  // reads, or in a file system that does not answer.
+  return binding().exit(await run(options, new LogWriter(2), err))
 }

@@ -46,7 +46,7 @@ const readPrevResult = ({ session, verb, cniVersion, rawConf, prevResult }: Call
     return parseResult(json, cniVersion, 'could not parse prevResult: ')
   } catch (error) {
     if (!isLenient(verb)) throw error
-    session.log.warn((error as Error).message)
+    session.log.warn('prevResult is left out', { quoted: (error as Error).message })
     return null
   }
 }
@@ -61,7 +61,10 @@ const findIpam = (call: Call): Ipam | null => {
   } catch (error) {
     if (!isLenient(call.verb)) throw error
     // It can't have reserved anything.
-    call.session.log.warn((error as Error).message, { network: call.network })
+    call.session.log.warn('the IPAM plugin is not asked', {
+      network: call.network,
+      quoted: (error as Error).message,
+    })
     return null
   }
 }
@@ -144,7 +147,10 @@ class PluginAttachment implements Attachment<unknown> {
       const { conf, warnings } = parseConfLenient(plugin.conf, rawConf)
       this.conf = conf
       for (const warning of warnings)
-        session.log.warn(`${plugin.type}: ${warning}; the default is used`, { network: call.network })
+        session.log.warn(`${plugin.type}: the default is used for a key`, {
+          network: call.network,
+          quoted: warning,
+        })
     } else this.conf = readConf(plugin, rawConf)
     this.rawConf = rawConf
     this.cniVersion = call.cniVersion

@@ -94,7 +94,8 @@ export const executePlugin = async ({ session, type, verb, stdin }: Delegation):
   }
   const { status, stdout, stderr } = executed
   if (status !== 0) throw toError(status, stdout, stderr)
-  if (stderr !== '') log.warn(stderr.trimEnd(), { plugin: type })
+  if (stderr !== '')
+    log.warn('a plugin that was executed has something to say', { executed: type, quoted: stderr.trimEnd() })
   return stdout
 }
 

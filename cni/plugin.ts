@@ -8,6 +8,10 @@ import type { AttachmentId, JsonObject, Result } from './types.ts'
 import type { UndoStack } from './undo.ts'
 
 /** Where a plugin says what it noticed. Never a configuration's secrets. */
+/**
+ * Messages are words of this program. What comes from a configuration or another program, and may hold secrets, goes
+ * into the field `quoted`: that is for who has called, and in no log.
+ */
 export interface Logger {
   debug(message: string, fields?: Readonly<Record<string, unknown>>): void
   info(message: string, fields?: Readonly<Record<string, unknown>>): void

@@ -47,8 +47,8 @@ export interface ConnectionOptions extends StreamOptions {
   ) => Promise<Omit<Answer, 'acknowledge'> | null>
   /** How many requests are begun at once. */
   readonly turnstile: Turnstile
-  /** Told why the peer was not served. */
-  readonly refused: (error: ProtocolError) => void
+  /** Told why the peer was not served: what it said meant nothing, or this end could not take it. */
+  readonly refused: (error: Error) => void
   /** In which a request has to be complete. */
   readonly idle: Deadlines
   /** In which a launcher has to have printed a result. */
@@ -210,7 +210,7 @@ export class Connection {
       this.#acknowledged = (error) => (error ? reject(error) : resolve())
     })
     const deadline = printing.begin(() =>
-      this.#acknowledged(new Error(`it was not printed within ${printing.length} ms`)),
+      this.#giveUp(new Error(`it was not printed within ${printing.length} ms`)),
     )
     try {
       // Both at once: who is gone while it is written is noticed by reading.
@@ -224,13 +224,22 @@ export class Connection {
     }
   }
 
+  /** A launcher that has sent its acknowledgement has told its caller: it counts, though nobody has read it yet. */
+  #giveUp(reason: Error): void {
+    if (this.#state === 'delivering') this.#stream.hearOut()
+    this.#acknowledged(reason)
+  }
+
   #end(error: Error | null): void {
     // Where it is this end that can't go on the caller is there, and is answered.
     const isGone = error === null || isErrno(error, 'ECONNRESET')
     if (this.#state === 'serving') this.#controller.abort(isGone ? gone() : broken(error))
     else if (this.#state === 'delivering')
       this.#acknowledged(error ?? new Error('the caller is gone, and has not said that it was printed'))
-    else if (this.idle) this.#close()
+    else if (this.idle) {
+      if (!isGone) this.#options.refused(error)
+      this.#close()
+    }
   }
 
   /** The peer speaks something else: nothing it says means anything any more. */
@@ -260,8 +269,8 @@ export class Connection {
 
   /** Ends it at once. What is carried out is aborted. */
   destroy(): void {
-    this.abort(gone())
-    this.#acknowledged(gone())
+    this.#giveUp(gone())
+    if (this.#state !== 'over') this.abort(gone())
     this.#stream.close()
   }
 }

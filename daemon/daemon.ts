@@ -16,7 +16,14 @@ import { type Listener, listen } from './listener.ts'
 import { Metrics } from './metrics.ts'
 import type { OperationLog } from './operation-log.ts'
 import { maxDescriptors } from './process-facts.ts'
-import { type Answer, type DaemonRequest, encodeGreeting, encodeWelcome, VERSION } from './protocol.ts'
+import {
+  type Answer,
+  type DaemonRequest,
+  encodeGreeting,
+  encodeWelcome,
+  ProtocolError,
+  VERSION,
+} from './protocol.ts'
 import { Scheduler } from './scheduler.ts'
 import { statusOf } from './status.ts'
 import { Thrift } from './thrift.ts'
@@ -26,6 +33,7 @@ import { Turnstile } from './turnstile.ts'
 export const DEFAULT_SOCKET = '/run/linkwright/linkwright.sock'
 
 const MAX_CONNECTIONS = 2048
+const MAX_AHEAD = 256
 /** Milliseconds. */
 const IDLE_TIMEOUT = 5000
 const PRINT_TIMEOUT = 200_000
@@ -66,6 +74,8 @@ export interface StartOptions extends Pick<ConnectionOptions, 'stalled'> {
   readonly operations: OperationLog
   readonly metrics?: Metrics | undefined
   readonly scheduler?: Scheduler | undefined
+  /** Aborted when it is to start no more; has no part in what comes after. */
+  readonly signal?: AbortSignal | undefined
   /** What it serves. Default: all plugins. */
   readonly plugins?: Plugins | undefined
   /** Connections at a time; others are told to do without. Default 2048, or what RLIMIT_NOFILE leaves room for. */
@@ -133,6 +143,8 @@ class RunningDaemon implements Daemon {
   readonly #thrift = new Thrift(() => void binding().trimHeap())
   readonly #software: string
   readonly #maxConnections: number
+  /** Connections that are told to go on before they are counted. */
+  readonly #ahead: number
   #listener: Listener | undefined
   #stopping: Promise<void> | undefined
   #hurry: () => void = () => {}
@@ -148,6 +160,7 @@ class RunningDaemon implements Daemon {
     this.#software = software
     this.#dhcp = dhcp
     this.#maxConnections = maxConnections
+    this.#ahead = Math.min(MAX_AHEAD, Math.floor(maxConnections / 8))
     const plugins: Plugins = dhcp
       ? new Map(served).set('dhcp', createDhcp({ keeper: dhcp.keeper, socketPath: dhcpSocket }))
       : served
@@ -172,7 +185,7 @@ class RunningDaemon implements Daemon {
       open: () => this.#isOpen(),
       serve: (request, descriptors, exchange) => this.#serve(request, descriptors, exchange),
       refused: (error) => {
-        metrics.refused('protocol')
+        metrics.refused(error instanceof ProtocolError ? 'protocol' : 'resources')
         log.warn(`a connection was closed: ${error.message}`)
       },
     })
@@ -201,10 +214,11 @@ class RunningDaemon implements Daemon {
   }
 
   async listen(where: SocketPlace): Promise<void> {
+    const ahead = this.#ahead
     this.#listener = await listen({
       where,
       connected: (socket, greeted) => void this.#connected(socket, greeted),
-      greeting: { question: encodeGreeting(), answer: encodeWelcome(VERSION) },
+      greeting: ahead > 0 ? { question: encodeGreeting(), answer: encodeWelcome(VERSION), ahead } : undefined,
       refused: (reason) => this.metrics.refused(reason),
       log: this.#log,
     })
@@ -212,10 +226,11 @@ class RunningDaemon implements Daemon {
 
   async #connected(socket: Descriptor, greeted: boolean): Promise<void> {
     const over = this.#connections.add(socket, greeted)
-    // Whoever may have to do without is told so here.
-    if (this.#connections.size >= this.#maxConnections) this.#listener?.quick(false)
+    const { size } = this.#connections
+    // Whoever may have to do without is told so here: as many may be on their way as wait, and as come after those.
+    if (size >= this.#maxConnections - 2 * this.#ahead) this.#listener?.quick(false)
     await over
-    if (!this.#stopping && this.#connections.size < this.#maxConnections) this.#listener?.quick(true)
+    if (!this.#stopping && this.#connections.size < this.#maxConnections / 2) this.#listener?.quick(true)
   }
 
   close(grace = GRACE): Promise<void> {
@@ -227,20 +242,23 @@ class RunningDaemon implements Daemon {
     return this.#stopping
   }
 
+  async #retire(): Promise<void> {
+    try {
+      await this.#listener?.retire()
+    } catch (error) {
+      this.#log.warn('the socket could not be removed', { error: (error as Error).message })
+    }
+  }
+
   async #stop(grace: number): Promise<void> {
-    const log = this.#log
     const end = performance.now() + grace
     const hurried = new Promise<void>((resolve) => {
       this.#hurry = resolve
     })
     // Whoever has been welcomed by now is served.
     this.#listener?.quick(false)
-    try {
-      await this.#listener?.retire()
-    } catch (error) {
-      log.warn('the socket could not be removed', { error: (error as Error).message })
-    }
-    await within(grace, Promise.race([this.#connections.over(), hurried]))
+    const finished = this.#retire().then(() => this.#connections.over())
+    await within(grace, Promise.race([finished, hurried]))
     this.#connections.abort(
       new CniError({
         code: codes.tryAgainLater,
@@ -262,12 +280,13 @@ class RunningDaemon implements Daemon {
 /**
  * Starts the daemon.
  * @throws CniError code 5 where it can't listen, or somebody does already; code 11 where another process keeps the DHCP
- * leases
+ * leases; the signal's reason
  */
 export const startDaemon = async (options: StartOptions): Promise<Daemon> => {
-  const { dhcp, software, log } = options
+  const { dhcp, software, log, signal } = options
   const { socketPath = DHCP_SOCKET, ...keeping } = dhcp ?? {}
-  const keeper = dhcp === null ? undefined : await startDhcp({ ...keeping, socketPath, software, log })
+  const keeper =
+    dhcp === null ? undefined : await startDhcp({ ...keeping, socketPath, software, log, signal })
   const daemon = new RunningDaemon(options, keeper, socketPath)
   try {
     await daemon.listen(options.socket ?? { path: DEFAULT_SOCKET })

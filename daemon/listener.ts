@@ -49,7 +49,14 @@ export interface ListenOptions {
   /** Gets each connection of root's: a socket, the callee's own; and whether its greeting has been answered. */
   readonly connected: (socket: Descriptor, greeted: boolean) => void
   /** What nearly all peers begin with, and its answer, which does not wait for JavaScript. Default: nothing. */
-  readonly greeting?: { readonly question: Uint8Array; readonly answer: Uint8Array } | undefined
+  readonly greeting?:
+    | {
+        readonly question: Uint8Array
+        readonly answer: Uint8Array
+        /** How many may have got it before JavaScript knows of them: 1 to 256. */
+        readonly ahead: number
+      }
+    | undefined
   /** Told why a connection was not served. */
   readonly refused: (reason: 'peer' | 'resources') => void
   readonly log: Logger
@@ -114,22 +121,28 @@ export class Listener {
       this.#watch = this.#native.watch(this.#socket, EPOLLIN, () => this.#accept())
       return
     }
-    const { question, answer } = greeting
-    this.#watch = this.#native.acceptAnswering(this.#socket, question, answer, uid, (socket, answered) => {
+    const { question, answer, ahead } = greeting
+    const arrived = (socket: Descriptor | null, answered: boolean): void => {
       if (socket === null) this.#accept()
       else if (answered) connected(socket, true)
       else this.#welcome(socket)
-    })
+    }
+    this.#watch = this.#native.acceptAnswering(this.#socket, question, answer, uid, ahead, arrived)
   }
 
   /** Whether greetings are answered without asking JavaScript. */
   quick(on: boolean): void {
-    if (this.#quick === on) return
+    if (this.#quick === on || !this.#options.greeting) return
     this.#quick = on
     if (!this.#watch || this.#closed) return
     this.#watch.close()
     this.#watch = undefined
-    this.#listen()
+    // It may need a thread and a descriptor, and there may be none.
+    try {
+      this.#listen()
+    } catch (error) {
+      this.#rest(error as Error)
+    }
   }
 
   #accept(): void {

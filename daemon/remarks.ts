@@ -4,7 +4,10 @@ import type { Logger } from '../cni/plugin.ts'
 /** Bytes of remarks that a launcher prints at most. */
 const MAX = 64 << 10
 
-/** What a plugin remarks while it works: for the daemon's own log, and for the standard error of the launcher. */
+/**
+ * What a plugin remarks while it works: for the daemon's own log, and for the standard error of the launcher. What it
+ * quotes is for the launcher alone, whose caller has it anyway: it may hold secrets.
+ */
 export class Remarks {
   readonly logger: Logger
   #text = ''
@@ -13,7 +16,8 @@ export class Remarks {
     const line =
       (level: 'warn' | 'error') =>
       (message: string, fields: Readonly<Record<string, unknown>> = {}): void => {
-        log[level](message, { ...fields, plugin: type })
+        const { quoted, ...own } = fields
+        log[level](message, { ...own, plugin: type })
         if (this.#text.length < MAX) this.#text += logLine(type, message, fields).slice(0, MAX)
       }
     this.logger = {

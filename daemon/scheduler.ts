@@ -37,6 +37,15 @@ interface Task extends Waiter, Arrival {
   begin(): void
 }
 
+/** Whose turn it is. */
+interface Turn {
+  readonly containerId: string | null
+  readonly network: string | null
+}
+
+const isPart = ({ containerId, network }: Turn, turn: Turn | undefined): boolean =>
+  turn !== undefined && (containerId === null ? network === turn.network : containerId === turn.containerId)
+
 /** The verbs that work on an attachment. */
 const touches = (verb: Verb): boolean => verb === 'ADD' || verb === 'DEL' || verb === 'CHECK'
 
@@ -93,7 +102,7 @@ export class Scheduler {
   #arrived = 0
   /** DELs that have passed the operation which would have been next. */
   #overtaken = 0
-  readonly #turns = new Set<string>()
+  readonly #turns = new Map<string, Turn>()
   readonly #turnPrefix = randomBytes(8).toString('hex')
   #idle: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined
 
@@ -117,8 +126,9 @@ export class Scheduler {
   /**
    * Runs `work` when its turn is.
    *
-   * A foreign plugin that the work executes may call one of ours again, for the same container: `within` says so, and
-   * it runs at once, as a part of the turn it came from. Waiting, it would wait for its own end.
+   * A foreign plugin that the work executes may call one of ours again, for the same container or, where there is none,
+   * the same network: `within` says so, and it runs at once, as a part of the turn it came from. Waiting, it would wait
+   * for its own end. For another container it has no such right, and waits like everybody.
    * @param containerId null for GC and STATUS
    * @param work told the name of its turn, which nobody can guess
    * @throws CniError code 11 at once when too many wait; the signal's reason when it is aborted while it waits; what
@@ -131,7 +141,7 @@ export class Scheduler {
     work: (turn: string) => Promise<T>,
     { network = null, within }: Belonging = {},
   ): Promise<T> {
-    if (within !== undefined && this.#turns.has(within))
+    if (within !== undefined && isPart({ containerId, network }, this.#turns.get(within)))
       return signal.aborted ? Promise.reject(stopped(signal)) : work(within)
     return new Promise<T>((resolve, reject) => {
       if (signal.aborted) return reject(stopped(signal))
@@ -153,7 +163,7 @@ export class Scheduler {
         begin: () => {
           if (waits) signal.removeEventListener('abort', abandon)
           const turn = `${this.#turnPrefix}-${number}`
-          this.#turns.add(turn)
+          this.#turns.set(turn, { containerId, network })
           void (async () => work(turn))()
             .then(resolve, reject)
             .finally(() => {

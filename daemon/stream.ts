@@ -5,6 +5,8 @@ const EPOLLIN = 1
 const EPOLLOUT = 4
 /** MSG_CTRUNC of `sys/socket.h`: descriptors were lost. */
 const MSG_CTRUNC = 8
+/** Of `sys/socket.h`. */
+const SHUT_RD = 0
 
 /** Bytes read at once. */
 const CHUNK = 1 << 16
@@ -14,7 +16,7 @@ const MAX_AT_ONCE = 8
 const STALLED = 30_000
 
 /** What the addon does for a stream. */
-export type StreamBinding = Pick<Binding, 'receive' | 'send' | 'watch'>
+export type StreamBinding = Pick<Binding, 'receive' | 'send' | 'shutdown' | 'watch'>
 
 /** Told what comes. */
 export interface StreamReader {
@@ -173,6 +175,17 @@ export class Stream {
       for (const { fail } of this.#pending.splice(0)) fail(error)
     }
     this.#listen()
+  }
+
+  /** Takes nothing more from the peer, who gets EPIPE for it. What it has sent before is told before this returns. */
+  hearOut(): void {
+    if (this.#closed || this.#ended) return
+    try {
+      this.#native.shutdown(this.#socket, SHUT_RD)
+    } catch {
+      // It is gone: then nothing comes, either.
+    }
+    this.#read()
   }
 
   /** Safe to repeat. What is not written yet is lost; the reader is told nothing more. */

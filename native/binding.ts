@@ -151,15 +151,19 @@ export interface Binding {
   accept(socket: Descriptor): Descriptor | null
   /** Accepts connections of a nonblocking unix socket on a thread of its own, and calls back with each. Where a peer of
    * the user `uid` says exactly `question` within 10 ms (1 to 64 bytes, no descriptors) it has got `answer` by then,
-   * however busy JavaScript was, and `answered` is true; of others nothing was read. A null socket: accept4 failed, and
-   * is tried again after the callback; `accept` tells why. Keeps the event loop alive. */
+   * however busy JavaScript was, and `answered` is true; of others nothing was read. Accepts nothing
+   * while `ahead` (1 to 256) or more wait for the callback. A null socket: accept4 failed, and is tried again after the
+   * callback; `accept` tells why. Keeps the event loop alive. */
   acceptAnswering(
     listener: Descriptor,
     question: Uint8Array,
     answer: Uint8Array,
     uid: number,
+    ahead: number,
     callback: (socket: Descriptor | null, answered: boolean) => void,
   ): Doorman
+  /** shutdown(2): SHUT_RD 0, SHUT_WR 1, SHUT_RDWR 2. */
+  shutdown(socket: Descriptor, how: number): void
   getsockname(socket: Descriptor): Uint8Array
   /** Bytes sent, or -1 when the socket is full (EAGAIN). `descriptors` go along as SCM_RIGHTS. `address` for
    * unconnected sockets. */
@@ -191,6 +195,9 @@ export interface Binding {
   /** Gives back to the system what is free in the C library's heap, of all threads, as malloc_trim(3) does: pages that are
    * needed again are mapped again, one by one. Returns whether it was anything; false with musl, which does so itself. */
   trimHeap(): boolean
+  /** _exit(2): ends the process at once, with a status from 0 to 255. Unlike `process.exit` it waits for no thread, which
+   * may be in the middle of a system call that never returns, and runs nothing that was registered for the end. */
+  exit(status: number): never
 
   /** flock(2) without waiting: LOCK_SH 1, LOCK_EX 2, LOCK_UN 8. False when somebody else holds it. */
   tryFlock(descriptor: Descriptor, operation: number): boolean

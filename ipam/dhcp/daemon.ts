@@ -14,6 +14,8 @@ export interface DaemonOptions extends Omit<KeeperOptions, 'journal'> {
   readonly socketPath: string
   /** An inherited descriptor of the socket, which listens already (systemd socket activation). */
   readonly fd?: number | undefined
+  /** Aborted when it is to start no more. */
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface Daemon {
@@ -25,11 +27,12 @@ export interface Daemon {
 /**
  * Starts a keeper on a socket, with the leases that an earlier one has left. Those are taken over while the first
  * callers wait.
- * @throws CniError code 5 where it can't listen, or somebody does already; code 11 where another keeper has the journal
+ * @throws CniError code 5 where it can't listen, or somebody does already; code 11 where another keeper has the journal; the
+ * signal's reason
  */
-export const startDaemon = async ({ socketPath, fd, ...options }: DaemonOptions): Promise<Daemon> => {
+export const startDaemon = async ({ socketPath, fd, signal, ...options }: DaemonOptions): Promise<Daemon> => {
   const folder = `${options.hostPrefix ?? ''}${leasesOf(socketPath)}`
-  const held = await takeJournal(folder, PATIENCE)
+  const held = await takeJournal(folder, PATIENCE, signal)
   if (!held)
     throw new CniError({
       code: codes.tryAgainLater,
@@ -51,6 +54,7 @@ export const startDaemon = async ({ socketPath, fd, ...options }: DaemonOptions)
     const listen = fd === undefined ? { path: `${options.hostPrefix ?? ''}${socketPath}` } : { fd }
     server = await serveKeeper(keeper, { listen, log: options.log })
     await adopted
+    signal?.throwIfAborted()
   } catch (error) {
     await close(0)
     throw error

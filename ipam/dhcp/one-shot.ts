@@ -43,8 +43,13 @@ export const shareJournal = (folder: string): HeldJournal | null => {
  * The journal for a keeper. What is under way without one is waited for; another keeper is not.
  * @param patience milliseconds
  * @returns null where another keeper has it, or operations take longer
+ * @throws the signal's reason when it is aborted meanwhile
  */
-export const takeJournal = async (folder: string, patience: number): Promise<HeldJournal | null> => {
+export const takeJournal = async (
+  folder: string,
+  patience: number,
+  signal?: AbortSignal,
+): Promise<HeldJournal | null> => {
   const file = openLock(folder)
   const held = { release: () => file.close() }
   if (binding().tryFlock(file, LOCK_EX)) return held
@@ -52,6 +57,7 @@ export const takeJournal = async (folder: string, patience: number): Promise<Hel
   if (binding().tryFlock(file, LOCK_SH)) {
     // A lock on a closed file is given up.
     const timer = setTimeout(held.release, patience)
+    signal?.addEventListener('abort', held.release)
     try {
       await binding().flock(file, LOCK_EX)
       return held
@@ -59,7 +65,9 @@ export const takeJournal = async (folder: string, patience: number): Promise<Hel
       if (!isErrno(error, 'EBADF')) throw error
     } finally {
       clearTimeout(timer)
+      signal?.removeEventListener('abort', held.release)
     }
+    signal?.throwIfAborted()
   }
   held.release()
   return null

@@ -181,8 +181,9 @@ bool Daemon::Receive(char* to, size_t size, Signals& signals, const Deadline& de
       }
       cancelled_ = cancel_waits_ = true;
     }
-    // Stays false where the daemon has not read what came before, and is tried again when it has.
-    if (cancel_waits_ && SendByte('C')) cancel_waits_ = false;
+    // It waits on where the daemon has not read what came before. After any other failure there is nobody to tell, or
+    // this end has said its last word already.
+    if (cancel_waits_ && SendByte('C') != -EAGAIN) cancel_waits_ = false;
   }
   return true;
 }
@@ -202,11 +203,11 @@ Outcome Daemon::Ask(const Request& request, Signals& signals, const Deadline& de
   return Parse({body, size}, answer) ? Outcome::kAnswered : Outcome::kLost;
 }
 
-bool Daemon::SendByte(char byte) {
-  return Retry(__NR_sendto, fd_, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL, nullptr, 0) == 1;
+long Daemon::SendByte(char byte) {
+  return Retry(__NR_sendto, fd_, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL, nullptr, 0);
 }
 
-bool Daemon::Acknowledge() { return SendByte('A'); }
+bool Daemon::Acknowledge() { return SendByte('A') == 1; }
 
 void Daemon::Abandon(Signals& signals) {
   Call(__NR_shutdown, fd_, SHUT_WR);

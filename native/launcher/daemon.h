@@ -65,7 +65,8 @@ class Daemon {
  private:
   bool Send(const Request& request, Signals& signals, const Deadline& deadline, Outcome* outcome);
   bool Receive(char* to, size_t size, Signals& signals, const Deadline& deadline, Outcome* outcome);
-  bool SendByte(char byte);
+  // 1 or -errno.
+  long SendByte(char byte);
 
   int fd_ = -1;
   bool cancelled_ = false;

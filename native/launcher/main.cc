@@ -170,9 +170,19 @@ class Execution {
     }
     const bool known = !answer.acknowledge || daemon_.Acknowledge();
     Write(2, answer.errors, signals_, Deadline::After(kLogTime));
-    // It may have undone the ADD, when nobody seemed to be there.
-    if (!known) return Complain("the daemon has gone before it knew that the result is printed", 0);
-    return static_cast<int>(answer.status);
+    return known ? static_cast<int>(answer.status) : TakeBackPrinted();
+  }
+
+  // The daemon has gone before it knew that the result is printed: it has undone the ADD, or was killed and has not. The
+  // status is all that can still be told on standard output.
+  int TakeBackPrinted() {
+    daemon_.Disconnect();
+    Text<1024> wrong;
+    Undo(arguments_, environment_, input_, signals_, &wrong);
+    Text<2048> what{"the daemon has gone before it knew that the result is printed: the ADD "};
+    if (wrong.IsEmpty()) what.Add("is undone");
+    else what.Add("could not be undone by the standalone program: ").Add(wrong.view());
+    return Complain(what.view(), 0);
   }
 
   // An ADD whose daemon is gone: what it has made is known to nobody.
@@ -196,7 +206,7 @@ class Execution {
   }
 
   int Complain(std::string_view what, long number) {
-    Text<256> line{kOwnName, ": ", what};
+    Text<2304> line{kOwnName, ": ", what};
     if (number < 0) line.Add(ErrnoName(-number));
     line.Add('\n');
     Write(2, line.view(), signals_, Deadline::After(kLogTime));

@@ -114,6 +114,8 @@ long Replace(Places& places, char** arguments, const Environment& environment) {
 // What the child does, to its end.
 [[noreturn]] void RunUndo(Places& places, char** arguments, const Environment& environment, const Input& input,
                           Signals& signals) {
+  // Whoever ends a group of processes, as a shell and timeout(1) do, means the caller: this has to come to its end.
+  Call(__NR_setsid);
   signals.Release();
   const int nowhere = static_cast<int>(Open("/dev/null", O_WRONLY));
   if (RestoreInput(input) == 0 && nowhere >= 0 && Call(__NR_dup3, nowhere, 1, 0) == 1 &&

@@ -43,11 +43,13 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Export<GetSockName>(exports, "getsockname");
   Export<Send>(exports, "send");
   Export<Receive>(exports, "receive");
+  Export<Shutdown>(exports, "shutdown");
   Export<SetSockOpt>(exports, "setsockopt");
   Export<GetSockOpt>(exports, "getsockopt");
   Export<AttachFilter>(exports, "attachFilter");
   Export<ReleaseExecutable>(exports, "releaseExecutable");
   Export<TrimHeap>(exports, "trimHeap");
+  Export<Exit>(exports, "exit");
   Export<TryFlock>(exports, "tryFlock");
   Export<Flock>(exports, "flock");
   return exports;

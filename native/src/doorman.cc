@@ -4,13 +4,16 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-#include <cstring>
+#include <algorithm>
+#include <chrono>
 #include <deque>
 #include <mutex>
+#include <optional>
 
 #include "arguments.h"
 #include "environment.h"
 #include "functions.h"
+#include "hall.h"
 #include "object.h"
 #include "thread.h"
 
@@ -18,55 +21,18 @@ namespace linkwright {
 
 namespace {
 
-// Connections that wait for JavaScript at most; more wait in the kernel's queue.
-constexpr size_t kMostWaiting = 256;
-// Milliseconds in which the question has to come; who is slower is JavaScript's.
-constexpr int kPatience = 10;
-constexpr size_t kMostBytes = 64;
+// Connections that may wait for JavaScript; more wait in the kernel's queue.
+constexpr int kMostAhead = 256;
+using Clock = std::chrono::steady_clock;
+// In which the question has to come; who is slower is JavaScript's.
+constexpr std::chrono::milliseconds kPatience{10};
+// Those who have not said anything yet. Where there are more the first of them are JavaScript's at once.
+constexpr size_t kMostSilent = 64;
 
-struct Arrival {
+struct Silent {
   UniqueFd fd;
-  bool answered;
+  Clock::time_point until;
 };
-
-// What the thread and JavaScript share.
-struct Hall {
-  std::vector<uint8_t> question;
-  std::vector<uint8_t> answer;
-  uid_t uid = 0;
-
-  std::mutex mutex;
-  std::deque<Arrival> waiting;
-  // Nothing more is accepted: the end has come; or until JavaScript has seen to what waits, or to what went wrong.
-  bool ended = false;
-  bool paused = false;
-  bool failed = false;
-
-  bool Answer(int fd) const;
-};
-
-bool Hall::Answer(int fd) const {
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.uid != uid) return false;
-  pollfd ready{fd, POLLIN, 0};
-  if (Retry([&] { return poll(&ready, 1, kPatience); }) <= 0) return false;
-  uint8_t said[kMostBytes];
-  iovec vector{said, question.size()};
-  msghdr message{};
-  message.msg_iov = &vector;
-  message.msg_iovlen = 1;
-  // A look only: descriptors that came along and everything else that is odd are left for JavaScript to find.
-  const ssize_t length = recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (length != static_cast<ssize_t>(question.size()) || (message.msg_flags & MSG_CTRUNC) ||
-      std::memcmp(said, question.data(), question.size()) != 0) {
-    return false;
-  }
-  // Where this fails the peer is gone, which JavaScript notices by reading.
-  if (recv(fd, said, question.size(), MSG_DONTWAIT) != length) return false;
-  send(fd, answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-  return true;
-}
 
 class Doorman final : public Listener, public Dependent, public std::enable_shared_from_this<Doorman> {
  public:
@@ -132,30 +98,81 @@ class Doorman final : public Listener, public Dependent, public std::enable_shar
  private:
   // The thread.
   void Run() {
-    for (;;) {
-      bool paused;
-      {
-        const std::lock_guard lock(hall_->mutex);
-        if (hall_->ended) return;
-        paused = hall_->paused;
-      }
-      pollfd fds[] = {{wake_.get(), POLLIN, 0}, {fd_, POLLIN, 0}};
-      if (poll(fds, paused ? 1 : 2, -1) < 0) continue;
+    std::vector<pollfd> fds;
+    while (const std::optional<bool> paused = Look()) {
+      fds.assign({{wake_.get(), POLLIN, 0}, {*paused ? -1 : fd_, POLLIN, 0}});
+      for (const Silent& one : silent_) fds.push_back({one.fd.get(), POLLIN, 0});
+      if (poll(fds.data(), fds.size(), Patience()) < 0) continue;
       eventfd_t count;
       if (fds[0].revents) eventfd_read(wake_.get(), &count);
-      if (!paused && fds[1].revents) Accept();
+      HearSilent(fds);
+      if (fds[1].revents) Accept();
+    }
+    while (!silent_.empty()) HandOverFirst();
+  }
+
+  // Whether it is paused; nothing at the end.
+  std::optional<bool> Look() {
+    const std::lock_guard lock(hall_->mutex);
+    return hall_->ended ? std::nullopt : std::optional(hall_->paused);
+  }
+
+  // Milliseconds until one has been silent for too long; -1 where there is none.
+  int Patience() const {
+    if (silent_.empty()) return -1;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(silent_.front().until - Clock::now());
+    return std::max(0, static_cast<int>(left.count()));
+  }
+
+  // Those of the silent ones that have said something by now, or are too late. The first two of `fds` are not theirs.
+  void HearSilent(const std::vector<pollfd>& fds) {
+    const Clock::time_point now = Clock::now();
+    std::deque<Silent> all;
+    all.swap(silent_);
+    for (size_t i = 0; i < all.size(); i++) {
+      if (fds[i + 2].revents) Greet(std::move(all[i].fd));
+      else if (all[i].until <= now) HandOver(std::move(all[i].fd), false);
+      else silent_.push_back(std::move(all[i]));
     }
   }
 
   void Accept() {
     UniqueFd fd(accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!fd.valid() && (errno == EINTR || errno == ECONNABORTED || errno == EAGAIN)) return;
-    const bool answered = fd.valid() && hall_->Answer(fd.get());
+    if (!fd.valid()) {
+      {
+        const std::lock_guard lock(hall_->mutex);
+        hall_->failed = hall_->paused = true;
+      }
+      mailbox_->Post({id_, 0});
+    } else if (!hall_->Knows(fd.get())) {
+      HandOver(std::move(fd), false);
+    } else if (hall_->Hear(fd.get()) == Said::kNothing) {
+      silent_.push_back({std::move(fd), Clock::now() + kPatience});
+      if (silent_.size() > kMostSilent) HandOverFirst();
+    } else {
+      Greet(std::move(fd));
+    }
+  }
+
+  // Whoever is greeted while as many wait as may is counted by JavaScript before it is answered.
+  void Greet(UniqueFd fd) {
+    const std::optional<bool> paused = Look();
+    const bool answered =
+        paused && !*paused && hall_->Hear(fd.get()) == Said::kQuestion && hall_->Answer(fd.get());
+    HandOver(std::move(fd), answered);
+  }
+
+  void HandOverFirst() {
+    HandOver(std::move(silent_.front().fd), false);
+    silent_.pop_front();
+  }
+
+  void HandOver(UniqueFd fd, bool answered) {
     {
       const std::lock_guard lock(hall_->mutex);
-      if (fd.valid()) hall_->waiting.push_back({std::move(fd), answered});
-      else hall_->failed = true;
-      if (hall_->failed || hall_->waiting.size() >= kMostWaiting) hall_->paused = true;
+      hall_->waiting.push_back({std::move(fd), answered});
+      if (hall_->waiting.size() >= hall_->ahead) hall_->paused = true;
     }
     mailbox_->Post({id_, 0});
   }
@@ -216,6 +233,8 @@ class Doorman final : public Listener, public Dependent, public std::enable_shar
   UniqueFd wake_;
   pthread_t thread_{};
   uint64_t id_ = 0;
+  // The thread's alone.
+  std::deque<Silent> silent_;
   // On their way to JavaScript.
   std::deque<Arrival> arrived_;
   bool open_ = false;
@@ -254,10 +273,12 @@ napi_value NewDoorman(napi_env env, const DoormanObject& doorman) {
 Napi::Value AcceptAnswering(const Napi::CallbackInfo& info) {
   Arguments arguments(info, "acceptAnswering");
   const auto uid = static_cast<uid_t>(arguments.Integer(arguments[3], "uid", 0, UINT32_MAX));
-  const napi_value callback = arguments.Callback(arguments[4], "callback");
+  const auto ahead = static_cast<size_t>(arguments.Integer(arguments[4], "ahead", 1, kMostAhead));
+  const napi_value callback = arguments.Callback(arguments[5], "callback");
   Descriptor& listener = arguments.DescriptorOf(arguments[0], "listener");
   auto hall = std::make_unique<Hall>();
   hall->uid = uid;
+  hall->ahead = ahead;
   const auto copy = [&](size_t index, const char* what, std::vector<uint8_t>* to) {
     const std::span<uint8_t> bytes = arguments.Bytes(arguments[index], what);
     if (bytes.empty() || bytes.size() > kMostBytes) arguments.Refuse(what, "1 to 64 bytes");

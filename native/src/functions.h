@@ -42,6 +42,7 @@ Napi::Value Accept(const Napi::CallbackInfo& info);
 Napi::Value GetSockName(const Napi::CallbackInfo& info);
 Napi::Value Send(const Napi::CallbackInfo& info);
 Napi::Value Receive(const Napi::CallbackInfo& info);
+Napi::Value Shutdown(const Napi::CallbackInfo& info);
 Napi::Value SetSockOpt(const Napi::CallbackInfo& info);
 Napi::Value GetSockOpt(const Napi::CallbackInfo& info);
 Napi::Value AttachFilter(const Napi::CallbackInfo& info);
@@ -49,8 +50,9 @@ Napi::Value AttachFilter(const Napi::CallbackInfo& info);
 // executable.cc
 Napi::Value ReleaseExecutable(const Napi::CallbackInfo& info);
 
-// heap.cc
+// process.cc
 Napi::Value TrimHeap(const Napi::CallbackInfo& info);
+Napi::Value Exit(const Napi::CallbackInfo& info);
 
 // flock.cc
 Napi::Value TryFlock(const Napi::CallbackInfo& info);

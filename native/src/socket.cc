@@ -83,6 +83,15 @@ Napi::Value Listen(const Napi::CallbackInfo& info) {
   return arguments.Undefined();
 }
 
+Napi::Value Shutdown(const Napi::CallbackInfo& info) {
+  Arguments arguments(info, "shutdown");
+  const int how = arguments.Int(arguments[1], "how");
+  const int fd = Fd(arguments);
+  if (!arguments.ok()) return {};
+  if (shutdown(fd, how) < 0) return arguments.Throw(LastFailure("shutdown"));
+  return arguments.Undefined();
+}
+
 Napi::Value Accept(const Napi::CallbackInfo& info) {
   Arguments arguments(info, "accept");
   const int fd = Fd(arguments);

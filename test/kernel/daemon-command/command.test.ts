@@ -1,11 +1,15 @@
 /** The daemon as an operator runs it: its options, its status, its metrics, its log and its end. */
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { closeSync, constants, existsSync, openSync, readFileSync, statSync, writeSync } from 'node:fs'
 import { request } from 'node:http'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { DaemonStatus } from '../../../daemon/status.ts'
+import { binding } from '../../../native/binding.ts'
 import { ask, launch } from '../../support/daemon/client.ts'
+import { temporaryFolder } from '../../support/dhcp/ending.ts'
+import { must } from '../../support/program.ts'
 import { type PrivateHost, privateHost } from '../../support/space.ts'
 import { eventually } from '../../support/wait.ts'
+import { closing } from '../../unit/native/support.ts'
 import { call, linkwright, Resident, SOCKET } from './resident.ts'
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736'
@@ -104,6 +108,42 @@ test('a life: ready, an ADD and a DEL, what it says of them, SIGTERM', async () 
 })
 
 describe('the end', () => {
+  test('is not held up by a log that nobody reads', async () => {
+    const host = await privateHost()
+    const daemon = new Resident(host)
+    const pipe = temporaryFolder('log')
+    await must('mkfifo', [`${pipe}/log`])
+    const held = openSync(`${pipe}/log`, constants.O_RDWR | constants.O_NONBLOCK)
+    onTestFinished(() => closeSync(held))
+    await daemon.startUnread(`${pipe}/log`)
+    await eventually('it listens', () => existsSync(daemon.path))
+    try {
+      for (;;) writeSync(held, Buffer.alloc(4096))
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'EAGAIN' })
+    }
+    daemon.signal('SIGTERM')
+    expect(await daemon.ended()).toBe('exit 0')
+    expect(existsSync(daemon.path)).toBe(false)
+  })
+
+  test('may come before it is ready: while somebody is at work on the leases without a keeper', async () => {
+    const host = await privateHost()
+    const daemon = new Resident(host)
+    await host.must('mkdir', ['-p', '-m', '0700', '/run/cni/dhcp.leases'])
+    const lock = host.file('/run/cni/dhcp.leases/lock')
+    const file = closing(binding().open(lock, 0o100, 0o600))
+    expect(binding().tryFlock(file, 1)).toBe(true)
+    await daemon.startUnready()
+    await eventually('it waits', () =>
+      new RegExp(`-> FLOCK +ADVISORY +WRITE ${daemon.pid} `).test(readFileSync('/proc/locks', 'utf8')),
+    )
+    daemon.signal('SIGTERM')
+    expect(await daemon.ended()).toBe('exit 0')
+    expect(daemon.log.lines.join('\n')).toMatch('"stopped: SIGTERM, before it was ready"')
+    expect(existsSync(daemon.path)).toBe(false)
+  })
+
   const begun = async () => {
     const host = await privateHost()
     const container = await host.container()

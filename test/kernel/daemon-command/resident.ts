@@ -24,6 +24,18 @@ export class Resident extends Server {
     await this.launch({ file: linkwright, args: ['daemon', ...args], env, ready: /"message":"ready"/ })
   }
 
+  /** With a log that goes to a pipe. Nobody says when it is ready. */
+  async startUnread(pipe: string): Promise<void> {
+    const script = 'echo begins; exec "$0" daemon --no-dhcp >/dev/null 2>"$1"'
+    await this.launch({ file: 'sh', args: ['-c', script, linkwright, pipe], ready: /begins/ })
+  }
+
+  /** Does not wait until it is ready. */
+  async startUnready(): Promise<void> {
+    const script = 'echo begins; exec "$0" daemon'
+    await this.launch({ file: 'sh', args: ['-c', script, linkwright], ready: /begins/ })
+  }
+
   /** As a socket unit does it: it is started when somebody connects. */
   async listen(
     names: string,

@@ -1,14 +1,20 @@
+import { randomUUID } from 'node:crypto'
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
+import { Connection, type ConnectionOptions } from '../../../daemon/connection.ts'
 import type { StartOptions } from '../../../daemon/daemon.ts'
-import { encodeGreeting, encodeRequest, limits } from '../../../daemon/protocol.ts'
+import { Deadlines } from '../../../daemon/deadlines.ts'
+import { encodeGreeting, encodeRequest, limits, ProtocolError } from '../../../daemon/protocol.ts'
+import { Turnstile } from '../../../daemon/turnstile.ts'
 import { binding, type Descriptor } from '../../../native/binding.ts'
 import { ask, Client, exchange, type Launch, launch, requestOf } from '../../support/daemon/client.ts'
 import { descriptorsOf, inProcess } from '../../support/daemon/start.ts'
 import { eventually } from '../../support/wait.ts'
 import { address, type FakeOptions, fakePlugin } from '../../unit/cni/fake.ts'
-import { closing } from '../../unit/native/support.ts'
+import { AF_UNIX, closing, native, SOCK_STREAM, socket, unixAddress } from '../../unit/native/support.ts'
 
+/** Of `sys/socket.h`. */
+const MSG_CTRUNC = 8
 const conf = { cniVersion: '1.0.0', name: 'net', type: 'fake' }
 /** A call for a container in the test's own namespace, which nothing is done to. */
 const call = (verb: string, more: Partial<Launch> = {}): Launch => ({
@@ -42,6 +48,32 @@ const waiting = () => {
     },
   }
   return { fake, go }
+}
+
+/** Two ends of a connection. */
+const pair = (): [client: Descriptor, server: Descriptor] => {
+  const address = unixAddress(`connection-${randomUUID()}`)
+  const listener = socket(AF_UNIX, SOCK_STREAM)
+  native.bind(listener, address)
+  native.listen(listener, 1)
+  const client = socket(AF_UNIX, SOCK_STREAM)
+  native.connect(client, address)
+  return [client, native.accept(listener)!]
+}
+
+/** What a connection needs that has nothing to serve. */
+const connecting = (refused: (error: Error) => void): ConnectionOptions => ({
+  open: () => true,
+  turnstile: new Turnstile(),
+  refused,
+  idle: new Deadlines(60_000),
+  printing: new Deadlines(60_000),
+  serve: async () => null,
+})
+
+/** Nothing else happens in this process for so many milliseconds. */
+const pause = (milliseconds: number): void => {
+  for (const end = performance.now() + milliseconds; performance.now() < end; );
 }
 
 const file = (path: string): Descriptor => closing(binding().open(path, 0, 0))
@@ -247,6 +279,34 @@ describe('requests', () => {
     expect(said).toEqual(['odd {"mtu":1,"plugin":"fake"}'])
   })
 
+  test('what they quote is for the launcher alone', async () => {
+    const { path, said } = await start({
+      del: async ({ log }) => log.warn('odd', { mtu: 1, quoted: 'key: hunter2' }),
+    })
+    const answer = await launch(
+      path,
+      call('DEL', { conf: { ...conf, prevResult: 'hunter2', mtu: 'hunter2' } }),
+    )
+    expect(answer.stderr).toMatch('fake: odd mtu=1 quoted="key: hunter2"\n')
+    expect(answer.stderr).toMatch(/prevResult.*hunter2/)
+    expect(said).toContain('odd {"mtu":1,"plugin":"fake"}')
+    expect(said.join('\n')).not.toMatch('hunter2')
+  })
+
+  test('whose descriptors find no room are closed, and that is said', async () => {
+    const [, server] = pair()
+    const refused: Error[] = []
+    const lost = { data: Buffer.of(0), address: Buffer.alloc(0), descriptors: [], flags: MSG_CTRUNC }
+    const connection = new Connection(server, true, {
+      ...connecting((error) => refused.push(error)),
+      native: { ...native, receive: () => lost },
+    })
+    connection.start()
+    await connection.closed
+    expect(refused).toMatchObject([{ message: 'descriptors that came along were lost: too many are open' }])
+    expect(refused[0]).not.toBeInstanceOf(ProtocolError)
+  })
+
   test('STATUS tells what goes on', async () => {
     const { path } = await start()
     await launch(path, call('DEL'))
@@ -320,6 +380,35 @@ describe('delivering', () => {
     await eventually('it is undone', () => journal.includes('fake undo'))
     await eventually('it is logged', () => operations.length === 1)
     expect(operations).toMatchObject([{ code: 5 }])
+  })
+
+  test.each([
+    ['when all is ended', 200_000, (connection: Connection) => connection.destroy()],
+    ['when its time is over', 30, () => pause(60)],
+  ])('an acknowledgement that is sent counts %s, though nobody has read it', async (_, printTime, end) => {
+    const [client, server] = pair()
+    const outcomes: string[] = []
+    const connection = new Connection(server, true, {
+      ...connecting((error) => outcomes.push(error.message)),
+      printing: new Deadlines(printTime),
+      serve: async (_request, _descriptors, { deliver }) => {
+        await deliver({ status: 0, stdout: '{}', stderr: '' }).then(
+          () => outcomes.push('kept'),
+          () => outcomes.push('undone'),
+        )
+        return null
+      },
+    })
+    native.send(client, encodeRequest({ kind: 'status' }))
+    connection.start()
+    await eventually('it is answered', () => native.receive(client, 1 << 10) !== null)
+    // In one turn of the event loop, as far as this end is concerned.
+    native.send(client, Buffer.from('A'))
+    end(connection)
+    await connection.closed
+    expect(outcomes).toEqual(['kept'])
+    // And none that is not read is ever sent.
+    expect(() => native.send(client, Buffer.from('A'))).toThrow(/EPIPE|ECONNRESET/)
   })
 
   /** A result that no socket's buffer holds. */

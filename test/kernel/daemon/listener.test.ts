@@ -230,7 +230,7 @@ test('folders that somebody else made keep their mode', async () => {
 })
 
 describe('a greeting', () => {
-  const greeting = { question: Buffer.from('ping'), answer: Buffer.from('pong') }
+  const greeting = { question: Buffer.from('ping'), answer: Buffer.from('pong'), ahead: 256 }
 
   /** A socket that listens, and where; whoever connects waits for a listener to begin. */
   const prepared = () => {
@@ -358,6 +358,96 @@ describe('a greeting', () => {
     await eventually('all are handed over', () => count === 300)
   })
 
+  test('is answered at once behind many who say nothing, and those are handed over', async () => {
+    const { path, fd } = prepared()
+    const silent = Array.from({ length: 50 }, () => Client.connect(path))
+    const client = greet(path)
+    const greeted: boolean[] = []
+    const started = start(
+      { fd },
+      {
+        greeting,
+        connected(one, answered) {
+          closing(one)
+          greeted.push(answered)
+        },
+      },
+    )
+    busy(300)
+    expect(native.receive(client.socket, 64)?.data).toEqual(new Uint8Array(greeting.answer))
+    await started
+    await eventually('all are handed over', () => greeted.length === silent.length + 1)
+    expect(greeted.filter(Boolean)).toHaveLength(1)
+  })
+
+  test('of someone who is late is answered, too, and of those who are silent at the end nobody is forgotten', async () => {
+    const { path, fd } = prepared()
+    const greeted: boolean[] = []
+    const { listener } = await start(
+      { fd },
+      {
+        greeting,
+        connected(one, answered) {
+          closing(one)
+          greeted.push(answered)
+        },
+      },
+    )
+    await eventually('one that was accepted before it spoke', () => {
+      const client = Client.connect(path)
+      busy(2)
+      native.send(client.socket, Buffer.from('ping'))
+      busy(5)
+      return native.receive(client.socket, 64) !== null
+    })
+    const before = greeted.length
+    Client.connect(path)
+    busy(5)
+    listener.quick(false)
+    await eventually('it is handed over', () => greeted.length > before)
+  })
+
+  test('no more are answered ahead than may be', async () => {
+    const { path, fd } = prepared()
+    const clients = Array.from({ length: 20 }, () => greet(path))
+    const greeted: boolean[] = []
+    const started = start(
+      { fd },
+      {
+        greeting: { ...greeting, ahead: 5 },
+        connected(one, answered) {
+          closing(one)
+          greeted.push(answered)
+        },
+      },
+    )
+    busy(300)
+    const answered = clients.filter(({ socket }) => native.receive(socket, 64) !== null)
+    expect(answered).toHaveLength(5)
+    await started
+    await eventually('all are handed over', () => greeted.length === 20)
+  })
+
+  test('once more, where there is no thread for it: later', async () => {
+    const path = place()
+    let tries = 0
+    const acceptAnswering: ReturnType<typeof binding>['acceptAnswering'] = (...all) => {
+      tries++
+      if (tries === 2) throw Object.assign(new Error('eventfd: EMFILE'), { code: 'EMFILE' })
+      return native.acceptAnswering(...all)
+    }
+    const { listener, connected, refused } = await start(
+      { path },
+      { greeting, native: { ...binding(), acceptAnswering } },
+    )
+    listener.quick(false)
+    listener.quick(true)
+    expect(refused).toEqual(['resources'])
+    greet(path)
+    await eventually('it is accepted', () => connected.length === 1)
+    expect(tries).toBe(3)
+  })
+
   test('where nobody can be accepted: as without', async () => {
     let full = 2
     const path = place()
@@ -370,11 +460,12 @@ describe('a greeting', () => {
       question,
       answer,
       uid,
+      ahead,
       back,
     ) =>
       full > 0
         ? { close: () => {}, ...(setImmediate(() => back(null, false)) && {}) }
-        : native.acceptAnswering(socket, question, answer, uid, back)
+        : native.acceptAnswering(socket, question, answer, uid, ahead, back)
     const { connected, refused } = await start(
       { path },
       { greeting, native: { ...binding(), accept, acceptAnswering } },

@@ -159,6 +159,18 @@ export class Launched {
     await eventually('the DEL runs', () => existsSync(join(this.folder, 'record.DEL.stdin')))
   }
 
+  /** Process groups of the launcher that runs, and of its child. */
+  groups(): { readonly own: number; readonly child: number } {
+    const groupOf = (pid: number): number =>
+      Number(
+        readFileSync(`/proc/${pid}/stat`, 'utf8')
+          .replace(/^.*\) /s, '')
+          .split(' ')[2],
+      )
+    const child = Number(readFileSync(`/proc/${this.#pid}/task/${this.#pid}/children`, 'utf8'))
+    return { own: groupOf(this.#pid), child: groupOf(child) }
+  }
+
   /** Sends a signal to the launcher that runs. */
   kill(signal: NodeJS.Signals): void {
     process.kill(this.#pid, signal)

@@ -1,8 +1,10 @@
 /** A daemon that dies, or might as well: what the launcher does then, at each step and for each verb. */
-import { readFileSync } from 'node:fs'
+import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { encodeAnswer } from '../../../daemon/protocol.ts'
+import { isErrno } from '../../../netlink/error.ts'
+import { must } from '../../support/program.ts'
 import { eventually } from '../../support/wait.ts'
 import { type Peer, words } from './fake-daemon.ts'
 import { builds, built, type Call, errorOf, Launched } from './launched.ts'
@@ -83,6 +85,38 @@ describe.each(builds)('%s', (_, flags, file) => {
       expect(await peer.bytes(1)).toHaveLength(0)
     })
     expect(errorOf(finished)).toEqual(undone)
+  })
+
+  test('ADD, gone before it knew that the result is printed: a DEL', async () => {
+    const it = new Launched(file)
+    const daemon = it.daemon()
+    // Held open, and not read until the daemon is gone.
+    const pipe = join(it.folder, 'slow')
+    await must('mkfifo', [pipe])
+    const held = openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK)
+    onTestFinished(() => closeSync(held))
+    const running = it.run({ prefix: ['sh', '-c', 'exec "$@" >"$0"', pipe] })
+    const peer = await daemon.greeted()
+    await peer.request()
+    const stdout = 'x'.repeat(100_000)
+    peer.send(encodeAnswer({ status: 0, acknowledge: true, stdout, stderr: '' }))
+    await it.waits()
+    peer.close()
+    let read = 0
+    await eventually('all of it is read', () => {
+      try {
+        read += readSync(held, Buffer.alloc(1 << 16))
+      } catch (error) {
+        if (!isErrno(error, 'EAGAIN')) throw error
+      }
+      return read === stdout.length
+    })
+    expect(await running).toMatchObject({
+      status: 1,
+      stderr:
+        'linkwright-launcher: the daemon has gone before it knew that the result is printed: the ADD is undone\n',
+    })
+    expect(it.record('DEL')).toMatchObject({ arguments: ['bridge'], stdin: '{"cniVersion":"1.0.0"}' })
   })
 
   test('a daemon that dies with a part of the request read has done nothing: the ADD is done', async () => {

@@ -142,6 +142,34 @@ describe.each(builds)('%s', (_, flags, file) => {
     })
   })
 
+  test('one that has said its last word heeds a second signal, and its own deadline', async () => {
+    const it = new Launched(file)
+    const { peer, running } = await waiting({ prefix: ['sh', '-c', 'exec "$@" >/dev/full', 'sh'] }, it)
+    peer.send(success)
+    // It waits for the daemon to undo what it could not print.
+    expect(await peer.bytes(1)).toHaveLength(0)
+    await it.waits()
+    it.kill('SIGTERM')
+    it.kill('SIGINT')
+    expect(await running).toMatchObject({
+      status: 1,
+      stderr: 'linkwright-launcher: error writing to stdout: ENOSPC\n',
+    })
+  })
+
+  test('the DEL after a lost ADD is in no group with its caller', async () => {
+    const { it, peer, running } = await waiting()
+    it.write('hang', '')
+    peer.close()
+    await it.undoes()
+    expect(it.groups()).toEqual({ own: expect.any(Number), child: expect.any(Number) })
+    const { own, child } = it.groups()
+    expect(child).not.toBe(own)
+    it.kill('SIGTERM')
+    it.kill('SIGINT')
+    await running
+  })
+
   test('what it executes has its caller’s signals', async () => {
     const it = new Launched(file)
     const plain = await run('grep', ['-E', '^Sig(Blk|Ign)', '/proc/self/status'])

@@ -364,6 +364,24 @@ describe('work', () => {
     expect(next.error).toMatchObject({ code: 11 })
   })
 
+  test('a turn gives no right to another container, nor to another network', async () => {
+    const { scheduler, begun, ask } = bench(4, 10)
+    const mine = ask('mine', 'ADD', 'a', { network: 'x' })
+    const theirs = ask('theirs', 'ADD', 'b', { network: 'y' })
+    const del = ask('del', 'DEL', 'b', { network: 'y', within: mine.turn })
+    const gc = ask('gc', 'GC', null, { network: 'y', within: mine.turn })
+    const own = ask('own', 'GC', null, { network: 'x', within: mine.turn })
+    expect(begun).toEqual(['mine', 'theirs', 'own'])
+    await own.finish()
+    await theirs.finish()
+    expect(begun.slice(3)).toEqual(['del'])
+    await del.finish()
+    expect(begun.slice(4)).toEqual(['gc'])
+    await gc.finish()
+    await mine.finish()
+    await scheduler.idle()
+  })
+
   test('turns have names that differ and that another scheduler does not know', () => {
     const [one, two] = [bench(), bench()]
     const turns = [one.ask('a', 'ADD'), one.ask('b', 'ADD'), two.ask('a', 'ADD')].map(({ turn }) => turn)
