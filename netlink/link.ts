@@ -8,7 +8,7 @@ import type { bridgePort } from './link/bridge-port.ts'
 import { IFF, type linkModes } from './link/flags.ts'
 import type { kinds, portKinds } from './link/kinds.ts'
 import { briefLayout, linkLayout } from './link/layout.ts'
-import { checkAltName, checkName, isLongName } from './link/name.ts'
+import { checkAltName, checkName, isLinkName } from './link/name.ts'
 import { type NamespaceRef, namespaceAttributes } from './link/namespace.ts'
 import { type BriefLink, type Link, toLink } from './link/object.ts'
 import { type CommonOptions, commonAttributes } from './link/options.ts'
@@ -87,9 +87,9 @@ const identify = (which: LinkRef): Identity => {
       throw new RangeError(`${which} is not the index of a link`)
     return { index: which, ifname: undefined, altIfname: undefined }
   }
-  return isLongName(which)
-    ? { index: 0, ifname: undefined, altIfname: checkAltName(which) }
-    : { index: 0, ifname: checkName(which), altIfname: undefined }
+  return isLinkName(which)
+    ? { index: 0, ifname: which, altIfname: undefined }
+    : { index: 0, ifname: undefined, altIfname: checkAltName(which) }
 }
 
 /**

@@ -5,7 +5,7 @@ import { type NamespaceRef, namespaceAttributes } from './namespace.ts'
 
 /** What can be said of any new link, the peer of a veth included. */
 export interface CommonOptions {
-  /** 1 to 15 bytes. May hold one `%d`, which the kernel replaces by a free number. */
+  /** As {@link checkName} takes it. Default: the kernel's choice. */
   readonly name?: string | undefined
   /** The index it shall get, so that later requests of the same batch can name it. Default: the kernel's choice. */
   readonly index?: number | undefined

@@ -10,7 +10,12 @@ const vid = z.optional(z.int({ error: 'integer' }))
 export const bridgeConf = z.object({
   ...commonConf,
   /** The bridge; made where it does not exist. */
-  bridge: z._default(z.string().check(expects(isLinkName, 'interface name of 1 to 15 bytes')), 'cni0'),
+  bridge: z._default(
+    z
+      .string()
+      .check(expects(isLinkName, 'interface name of 1 to 15 bytes without "/", ":", "%" and white space')),
+    'cni0',
+  ),
   /** The bridge gets the containers' gateway address. */
   isGateway: flag,
   /** As isGateway, and the containers get a default route over it. */

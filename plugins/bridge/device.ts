@@ -7,10 +7,10 @@ import { randomMac } from '../shared/identity.ts'
 import { refuseAdvertisements } from '../shared/sysctl.ts'
 import { deleteLink } from '../shared/veth.ts'
 import type { BridgeAttachment, BridgeConf } from './conf.ts'
+import { findOrMake } from './find-or-make.ts'
 import { portsOf, unlessShared } from './hold.ts'
 import { wantsFiltering } from './vlans.ts'
 
-const TRIES = 5
 /** What a bridge has that was never given a MAC and has lost its last port. */
 const NO_MAC = '00:00:00:00:00:00'
 
@@ -123,15 +123,19 @@ const create = async (attachment: BridgeAttachment, address: string): Promise<vo
  */
 export const ensureBridge = async (attachment: BridgeAttachment): Promise<Bridge> => {
   const { conf, host } = attachment
+  const { bridge: name } = conf
   let made: string | undefined
-  for (let attempt = 1; ; attempt++) {
-    const found = await findBrief(host, conf.bridge)
-    try {
-      if (found) return await complete(attachment, expectBridge(found), made)
-      made ??= randomMac()
-      await create(attachment, made)
-    } catch (error) {
-      if (found || attempt === TRIES || !isErrno(error, 'EEXIST')) throw explained(error, conf)
-    }
+  try {
+    const found = await findOrMake({
+      what: `bridge ${name}`,
+      find: () => findBrief(host, name),
+      make: () => {
+        made ??= randomMac()
+        return create(attachment, made)
+      },
+    })
+    return await complete(attachment, expectBridge(found), made)
+  } catch (error) {
+    throw explained(error, conf)
   }
 }

@@ -1,19 +1,19 @@
 /** VLANs of a bridge's ports, and the interface that carries the gateway of a VLAN. */
 import { invalidConfig } from '../../cni/error.ts'
 import { apply, type Step } from '../../cni/undo.ts'
-import { bridgeVlan, isErrno, type Link, link } from '../../netlink/index.ts'
+import { bridgeVlan, type Link, link } from '../../netlink/index.ts'
 import { findLink } from '../shared/check.ts'
 import { isLinkName, portMac, randomMac, vethName } from '../shared/identity.ts'
 import { refuseAdvertisements } from '../shared/sysctl.ts'
 import { deleteLink, QUEUES } from '../shared/veth.ts'
 import type { BridgeAttachment } from './conf.ts'
 import type { Bridge } from './device.ts'
+import { findOrMake } from './find-or-make.ts'
 import { unlessShared } from './hold.ts'
 import type { PortVlans } from './vlans.ts'
 
 /** VLAN 1: what ports carry untagged where a trunk is configured without a `vlan`. */
 const NATIVE = 1
-const TRIES = 5
 
 /** What a port carries of the configuration's. */
 export const wantedVlans = ({ untagged, tagged }: PortVlans): readonly bridgeVlan.VlanRange[] => {
@@ -119,17 +119,12 @@ const complete = async (attachment: BridgeAttachment, bridge: Bridge, found: Lin
 export const ensureVlanGateway = async (attachment: BridgeAttachment, place: Place): Promise<Link> => {
   const { conf, host, hostNetns, log } = attachment
   const name = vlanGatewayName(place.bridge.name, conf.vlan)
-  for (let attempt = 1; ; attempt++) {
-    const found = await findLink(host, name)
-    if (found) {
-      await complete(attachment, place.bridge, found)
-      refuseAdvertisements(hostNetns, log, name)
-      return found
-    }
-    try {
-      await create(attachment, place, name)
-    } catch (error) {
-      if (attempt === TRIES || !isErrno(error, 'EEXIST')) throw error
-    }
-  }
+  const found = await findOrMake({
+    what: `interface ${name}`,
+    find: () => findLink(host, name),
+    make: () => create(attachment, place, name),
+  })
+  await complete(attachment, place.bridge, found)
+  refuseAdvertisements(hostNetns, log, name)
+  return found
 }

@@ -17,7 +17,10 @@ export const checkName = ({ conf }: Pick<VrfAttachment, 'conf'>): void => {
   const { vrfname: name } = conf
   if (name === '') throw invalidConfig('configuration is expected to have a valid vrf name')
   if (!isLinkName(name))
-    throw invalidConfig(`invalid vrf name: ${JSON.stringify(name)}`, 'at most 15 bytes, no "/", no space')
+    throw invalidConfig(
+      `invalid vrf name: ${JSON.stringify(name)}`,
+      'at most 15 bytes without "/", ":", "%" and white space',
+    )
 }
 
 export interface Vrf {

@@ -1,8 +1,13 @@
 import { describe, expect, test } from 'vitest'
+import { parseConf } from '../../../cni/schema.ts'
 import type { IpConfig, Route } from '../../../cni/types.ts'
+import { UndoStack } from '../../../cni/undo.ts'
+import { type BridgeAttachment, bridgeConf } from '../../../plugins/bridge/conf.ts'
+import { type Bridge, ensureBridge } from '../../../plugins/bridge/device.ts'
 import { conflicts, firstAddress, planGateways } from '../../../plugins/bridge/gateways.ts'
-import { wantedVlans } from '../../../plugins/bridge/vlan-port.ts'
+import { ensureVlanGateway, wantedVlans } from '../../../plugins/bridge/vlan-port.ts'
 import { portVlans, wantsFiltering } from '../../../plugins/bridge/vlans.ts'
+import { FakeKernel } from '../../support/fake-kernel.ts'
 
 describe('vlan and vlanTrunk', () => {
   test.each([
@@ -135,5 +140,58 @@ describe('gateways', () => {
     ['fe80::1/64', 'fd00:2::1/64', false],
   ])('%s in the way of %s: %s', (present, wanted, expected) => {
     expect(conflicts(present, wanted)).toBe(expected)
+  })
+})
+
+describe('what a bridge needs on the host', () => {
+  const ENODEV = 19
+  const EEXIST = 17
+
+  /** A kernel that answers whoever makes a link, and never finds one. */
+  const lossy = (errno: number) => {
+    let made = 0
+    const kernel = new FakeKernel({
+      16: () => {
+        // Not for ever, whatever is tested.
+        if (made++ === 20) throw new Error('there is no end to it')
+        return { errno }
+      },
+      18: () => ({ errno: ENODEV }),
+    })
+    const attachment = {
+      host: kernel.connect(),
+      conf: { bridge: 'cni0', mtu: 0, promiscMode: false, vlan: 7 },
+      undo: new UndoStack(),
+    } as unknown as BridgeAttachment
+    return { attachment, made: () => made }
+  }
+  const ways: [what: string, (attachment: BridgeAttachment) => Promise<unknown>][] = [
+    ['the bridge', ensureBridge],
+    [
+      "a VLAN's gateway",
+      (attachment) =>
+        ensureVlanGateway(attachment, {
+          bridge: { name: 'cni0', index: 3, mtu: 1500 } as Bridge,
+          own: new Set(),
+        }),
+    ],
+  ]
+
+  test.each(ways)('is made a few times at most where it is not found: %s', async (_, ensure) => {
+    const { attachment, made } = lossy(0)
+    await expect(ensure(attachment)).rejects.toMatchObject({ msg: expect.stringContaining('is not there') })
+    expect(made()).toBeLessThanOrEqual(10)
+  })
+
+  test.each(ways)('is tried a few times where others are quicker: %s', async (_, ensure) => {
+    const { attachment, made } = lossy(EEXIST)
+    await expect(ensure(attachment)).rejects.toMatchObject({ errno: EEXIST })
+    expect(made()).toBeLessThanOrEqual(10)
+  })
+
+  test.each(['br%d', '100%'])('is not called %j, of which the kernel makes another name', (bridge) => {
+    expect(() => parseConf(bridgeConf, { name: 'net', type: 'bridge', bridge }, 'bridge')).toThrow(
+      'bridge.bridge: expected interface name',
+    )
   })
 })
