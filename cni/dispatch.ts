@@ -1,6 +1,6 @@
 /** One plugin, one verb, in process: the gates, the call, and what makes a failed ADD leave nothing behind. */
 import { type Action, type Call, prepare } from './attachment.ts'
-import { checkContainerId, checkIfName, checkNetworkName } from './environment.ts'
+import { checkContainerId, checkIfNameFor, checkNetworkName } from './environment.ts'
 import { CniError, codes } from './error.ts'
 import { isObject, lookup } from './fold.ts'
 import type { AnyPlugin } from './plugin.ts'
@@ -93,7 +93,7 @@ export const targetOf = (invocation: Omit<Invocation, 'conf'>): Target => {
   const { verb, containerId = '', ifName = '', netnsPath = '', args = '', path = '' } = invocation
   if (verb === 'ADD' || verb === 'CHECK' || verb === 'DEL') {
     checkContainerId(containerId)
-    checkIfName(ifName)
+    checkIfNameFor(verb, ifName)
     if (netnsPath === '' && verb !== 'DEL')
       throw new CniError({
         code: codes.invalidEnvironment,

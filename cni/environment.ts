@@ -1,4 +1,5 @@
 /** What a runtime says besides the configuration: names, paths and the verb. Spec section 2, "Parameters". */
+import { checkName } from '../netlink/link/name.ts'
 import { CniError, codes } from './error.ts'
 import type { Verb } from './types.ts'
 
@@ -32,7 +33,11 @@ export const checkContainerId = (id: string): void => {
 /** What Go calls space, the separators, and the end of a C string. */
 const NOT_IN_IFNAME = /[/:\0\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/
 
-/** The kernel's rules for interface names (IFNAMSIZ is 16 with its final zero). @throws CniError code 4 */
+/**
+ * The reference's rules for interface names (IFNAMSIZ is 16 with its final zero). They are all that DEL goes by: what
+ * another implementation, or an older release of this one, has left under any name must not stay for ever.
+ * @throws CniError code 4
+ */
 export const checkIfName = (name: string): void => {
   if (name === '') throw bad('interface name is empty')
   if (Buffer.byteLength(name) > 15)
@@ -40,6 +45,24 @@ export const checkIfName = (name: string): void => {
   if (name === '.' || name === '..') throw bad('interface name is . or ..')
   if (NOT_IN_IFNAME.test(name)) throw bad('interface name contains / or : or whitespace characters')
 }
+
+/**
+ * The same for an interface that is to be made, or has to be there: what the kernel refuses, or would make another name
+ * of, is refused before anything is done.
+ * @throws CniError code 4
+ */
+export const checkNewIfName = (name: string): void => {
+  checkIfName(name)
+  try {
+    checkName(name)
+  } catch (error) {
+    throw bad('interface name is none that an interface can have', (error as Error).message)
+  }
+}
+
+/** {@link checkIfName} or {@link checkNewIfName}, as the verb needs it. @throws CniError code 4 */
+export const checkIfNameFor = (verb: string, name: string): void =>
+  verb === 'DEL' ? checkIfName(name) : checkNewIfName(name)
 
 /** `name` of a configuration. @throws CniError code 7 */
 export const checkNetworkName = (name: string): void => {
@@ -55,7 +78,7 @@ export const checkNetworkName = (name: string): void => {
 interface Variable {
   readonly name: string
   readonly required: readonly string[]
-  readonly check?: (value: string) => void
+  readonly check?: (value: string, command: string) => void
 }
 
 const ofContainer = ['ADD', 'CHECK', 'DEL']
@@ -65,7 +88,7 @@ const ofAll = [...ofContainer, 'GC', 'STATUS']
 const variables: readonly Variable[] = [
   { name: 'CNI_CONTAINERID', required: ofContainer, check: checkContainerId },
   { name: 'CNI_NETNS', required: ['ADD', 'CHECK'] },
-  { name: 'CNI_IFNAME', required: ofContainer, check: checkIfName },
+  { name: 'CNI_IFNAME', required: ofContainer, check: (name, command) => checkIfNameFor(command, name) },
   { name: 'CNI_PATH', required: ofAll },
 ]
 
@@ -77,7 +100,7 @@ export const parseEnvironment = (environment: Environment): Parameters => {
   for (const { name, required, check } of variables) {
     if (!required.includes(command)) continue
     if (value(name) === '') missing.push(name)
-    else check?.(value(name))
+    else check?.(value(name), command)
   }
   if (missing.length > 0) throw bad(`required env variables [${missing.join(',')}] missing`)
   return {

@@ -84,6 +84,21 @@ describe('environment', () => {
     expect(errorOf({ CNI_COMMAND: 'ADD', CNI_IFNAME: name })).toMatchObject({ code: 4, msg, details })
   })
 
+  // To the kernel byte 0xa0, the last of à, is white space, and eth%d is whichever name of that kind is free.
+  it.each([
+    ['eth%d', "contains '%'"],
+    ['100%', "contains '%'"],
+    ['à', 'contains'],
+  ])('interface name %j is for DEL alone: nothing can be made under it', (name, details) => {
+    for (const command of ['ADD', 'CHECK'])
+      expect(errorOf({ CNI_COMMAND: command, CNI_IFNAME: name })).toMatchObject({
+        code: 4,
+        msg: 'interface name is none that an interface can have',
+        details: expect.stringContaining(details) as string,
+      })
+    expect(parse({ CNI_COMMAND: 'DEL', CNI_IFNAME: name }).ifName).toBe(name)
+  })
+
   it.each(['a'.repeat(15), 'é'.repeat(7), 'eth0.100', '...', 'net\ufeff1'])(
     'interface name %j is fine',
     (name) => {
