@@ -79,7 +79,8 @@ const stopped = ({ reason }: AbortSignal): CniError =>
  *   may have the last quarter of the places.
  * - GC of a network runs alone there, in order of arrival: the spec (section 2, "Lifecycle & Ordering") has runtimes see
  *   to it that no ADD or DEL is under way, but two runtimes on one node do not know of each other. Networks do not
- *   wait for each other, for a GC touches nothing outside its own.
+ *   wait for each other: outside its own a GC touches only what no attachment has any more (the spoof check of a port
+ *   that has gone), and looks at that last.
  * - STATUS changes nothing, and runs beside everything.
  */
 export class Scheduler {

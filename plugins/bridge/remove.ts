@@ -40,8 +40,7 @@ export const collect = (context: Context<BridgeConf>, valid: readonly Attachment
     () => collectVlanGateway(context),
     async () => {
       const nft = nftablesOf(context)
-      if (!nft) return
-      const names = (await context.host.run(link.list())).map(({ name }) => name)
-      await gcSpoofCheck(nft, valid, new Set(names))
+      const listed = async () => new Set((await context.host.run(link.list())).map(({ name }) => name))
+      if (nft) await gcSpoofCheck(nft, valid, listed)
     },
   )

@@ -160,13 +160,14 @@ export const deleteSpoofCheck = async (connection: Connection, owner: SpoofCheck
 /**
  * Removes the checks whose attachment is not in `valid` and whose port is not in `hostInterfaces`, in one transaction.
  * Rules do not say which network they belong to, so what has a living port may belong to another one and stays.
- * @param hostInterfaces names of all interfaces in the namespace of the bridge
- * @throws NetlinkError
+ * @param hostInterfaces lists the names of all interfaces in the namespace of the bridge. Asked when the rules are known:
+ * a port is there before its rules, so that one which is missing then has gone, and is not just about to come.
+ * @throws NetlinkError, and what `hostInterfaces` throws
  */
 export const gcSpoofCheck = async (
   connection: Connection,
   valid: readonly SpoofCheckOwner[],
-  hostInterfaces: ReadonlySet<string>,
+  hostInterfaces: () => Promise<ReadonlySet<string>>,
 ): Promise<void> => {
   const validChains = new Set(valid.flatMap((owner) => chainsOf(namesOf(idOf(owner)))))
   await update(connection, async () => {
@@ -174,9 +175,10 @@ export const gcSpoofCheck = async (
     const entries = rules.filter(
       (rule) => rule.chain === prerouting.chain && jumpTarget(rule)?.startsWith(chainPrefix),
     )
+    const ports = await hostInterfaces()
     const isStale = (rule: Rule): boolean => {
       const port = interfaceOf(rule)
-      return !validChains.has(jumpTarget(rule) ?? '') && port !== undefined && !hostInterfaces.has(port)
+      return !validChains.has(jumpTarget(rule) ?? '') && port !== undefined && !ports.has(port)
     }
     const stale = entries.filter(isStale)
     const live = new Set(

@@ -91,7 +91,7 @@ test('deleting where there is nothing does nothing', async () => {
   const host = await space()
   const connection = connect(host)
   await deleteSpoofCheck(connection, one)
-  await gcSpoofCheck(connection, [], new Set())
+  await gcSpoofCheck(connection, [], async () => new Set())
   expect(await list(host)).toBe('')
 })
 
@@ -113,7 +113,7 @@ test('collects what belongs to nobody: not valid, and its port gone', async () =
   const orphan = { ...one, containerId: 'orphan', hostInterface: 'veth4' }
   for (const each of [one, two, three]) await addSpoofCheck(connection, each)
   await host.must('nft', ['-f', '-'], { input: ruleset([], [orphan]) })
-  await gcSpoofCheck(connection, [two], new Set(['lo', 'veth3']))
+  await gcSpoofCheck(connection, [two], async () => new Set(['lo', 'veth3']))
   expect(await list(host)).toBe(ruleset([two, three]))
 })
 

@@ -1,5 +1,6 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { JsonObject } from '../../../cni/types.ts'
+import { Connection } from '../../../netlink/connection.ts'
 import { binDirs, mustRunPlugin } from '../../support/plugin.ts'
 import { classic, errorOf, fixed, linkOf, type Node, node, vethsOf } from './node.ts'
 
@@ -70,6 +71,29 @@ describe('GC', () => {
       spoof: [...names],
       addresses: [...names],
     })
+  })
+
+  test('leaves the spoof check of an attachment that another network gets when the links are listed already', async () => {
+    const it = await node()
+    const container = await it.host.container('one')
+    const other = { ...fixed('10.9.0.5/24'), name: 'other', bridge: 'cni1', macspoofchk: true }
+    // Another process does it at this very moment.
+    let comes = async (): Promise<void> => {
+      comes = async () => {}
+      await it.add(other, { container, containerId: 'one' })
+    }
+    const { run } = Connection.prototype
+    const spy = vi.spyOn(Connection.prototype, 'run').mockImplementation(async function (
+      this: Connection,
+      request,
+    ) {
+      const answer = await run.call(this, request)
+      if (request.op === 'list links') await comes()
+      return answer
+    })
+    onTestFinished(() => spy.mockRestore())
+    await gc(it, conf, [])
+    expect((await left(it)).spoof).toEqual(['one'])
   })
 
   test('without a list removes nothing, and says what is wrong with one that is none', async () => {

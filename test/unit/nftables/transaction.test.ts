@@ -179,7 +179,7 @@ test.runIf(littleEndian)('where the kernel has no nf_tables there is nothing to 
   await deleteMasquerade(connection, owner)
   await gcMasquerade(connection, 'n', [])
   await deleteSpoofCheck(connection, owner)
-  await gcSpoofCheck(connection, [], new Set())
+  await gcSpoofCheck(connection, [], async () => new Set())
   await expect(addMasquerade(connection, { ...owner, addresses: ['10.0.0.1/8'] })).rejects.toMatchObject({
     code: 'EINVAL',
   })
