@@ -57,8 +57,8 @@ export const isLinkName = (name: string): boolean => {
 /** What the aliases of all our links begin with. */
 export const aliasPrefix = 'linkwright:'
 
-/** IFALIASZ, linux/if.h, less the NUL. */
-const MAX_ALIAS = 255
+/** IFALIASZ of linux/if.h is 256, and the kernel takes what is shorter; the NUL that is sent with it counts. */
+const MAX_ALIAS = 254
 
 /**
  * The alias of what stays on the host for an attachment: it tells an operator whose it is (`ip link`), and lets GC and

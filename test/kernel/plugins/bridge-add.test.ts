@@ -36,6 +36,24 @@ describe('the classic network', () => {
     for (const end of [port, inside]) expect(end).toMatchObject({ num_tx_queues: 1, num_rx_queues: 1 })
   })
 
+  test.each([
+    [173, 254],
+    [174, undefined],
+    [175, undefined],
+  ])(
+    'a network of %d characters: the port has an alias where the kernel takes one',
+    async (length, bytes) => {
+      const it = await node()
+      const container = await it.host.container()
+      const conf = { ...classic, name: 'n'.repeat(length) }
+      const call = { containerId: 'c'.repeat(64), ifName: 'eth5' }
+      await it.add(conf, { ...call, container })
+      expect((await vethsOf(it.host))[0]?.ifalias?.length).toBe(bytes)
+      await it.del(conf, { ...call, container })
+      expect(await vethsOf(it.host)).toEqual([])
+    },
+  )
+
   test('the port needs no link-local address: what comes in by it is the bridge’s', async () => {
     const it = await node()
     const container = await it.host.container()
