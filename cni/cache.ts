@@ -2,6 +2,7 @@
  * What libcni keeps of each attachment, in libcni's files, so that either may finish what the other began:
  * `<cacheDir>/results/<network>-<containerId>-<ifName>`.
  */
+import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, unlinkSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { isErrno } from '../netlink/error.ts'
@@ -15,6 +16,9 @@ import { writeWhole } from './whole-file.ts'
 export const defaultCacheDir = '/var/lib/cni'
 
 const KIND = 'cniCacheV1'
+const DRAFT_PREFIX = '.linkwright-'
+/** Bytes of a file's name, linux/limits.h. */
+const NAME_MAX = 255
 
 /** An attachment within a named network. */
 export interface CacheKey extends AttachmentId {
@@ -53,7 +57,12 @@ const fileOf = (cacheDir: string, key: CacheKey): string => join(cacheDir, 'resu
  * Where an entry is written before it appears. Not among the results: libcni takes every file there for an attachment.
  * A name that the next ADD or DEL of the attachment knows: who is killed in between leaves it.
  */
-const draftOf = (cacheDir: string, key: CacheKey): string => join(cacheDir, `.linkwright-${nameOf(key)}`)
+const draftOf = (cacheDir: string, key: CacheKey): string => {
+  const name = nameOf(key)
+  // Whatever can be a file's name among the results has a draft.
+  const fits = Buffer.byteLength(DRAFT_PREFIX + name) <= NAME_MAX
+  return join(cacheDir, DRAFT_PREFIX + (fits ? name : createHash('sha256').update(name).digest('hex')))
+}
 
 const toPairs = (args: string): [string, string][] =>
   args

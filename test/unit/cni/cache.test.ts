@@ -60,6 +60,17 @@ describe('the cache', () => {
     expect(readdirSync(join(directory, 'results'))).toEqual([])
   })
 
+  it.each([243, 244, 255])('may have a name of %d bytes', (length) => {
+    const directory = temporaryDirectory()
+    const rest = `-${entry.containerId}-${entry.ifName}`
+    const long = { ...entry, network: 'n'.repeat(length - rest.length) }
+    writeCache(directory, long)
+    expect(readdirSync(directory)).toEqual(['results'])
+    expect(readdirSync(join(directory, 'results'))).toEqual([long.network + rest])
+    removeCache(directory, long)
+    expect(readdirSync(join(directory, 'results'))).toEqual([])
+  })
+
   it('leaves nothing behind when it can not be written', () => {
     const directory = temporaryDirectory()
     mkdirSync(join(directory, 'results', file), { recursive: true })
