@@ -6,6 +6,7 @@ export { type DataType, type DataTypeName, dataTypes, type Scalar } from './data
 export * from './element.ts'
 export type { Expression } from './expressions.ts'
 export * from './generation.ts'
+export * from './missing.ts'
 export * from './object.ts'
 export type { Operation } from './operation.ts'
 export * from './raw-element.ts'

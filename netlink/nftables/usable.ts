@@ -1,15 +1,13 @@
 /** Whether this kernel can do what the plugins want of nf_tables. */
 import type { Connection } from '../connection.ts'
-import { isErrno, NetlinkError } from '../error.ts'
-import { NETLINK_NETFILTER, type Netns } from '../netns.ts'
+import type { Netns } from '../netns.ts'
 import { addChain, listChains } from './chain.ts'
-import { addRule, deleteRule, listRules } from './rule.ts'
+import { addRule, listRules } from './rule.ts'
 import { masquerade } from './rules/nat.ts'
 import { addTable } from './table.ts'
-import { TransactionError, transaction } from './transaction.ts'
+import { asked, tryOut } from './try-out.ts'
 
-const probed = { family: 'inet', table: 'linkwright_probe' } as const
-const chain = 'postrouting'
+const probed = { family: 'inet', table: 'linkwright_probe', chain: 'postrouting' } as const
 
 /** NFTA_EXPR_NAME of masquerade, NUL included, as it stands in a rule. */
 const masq = Buffer.from('masq\0')
@@ -27,59 +25,32 @@ const inUse = async (connection: Connection): Promise<boolean> => {
 }
 
 /**
- * Tries nf_tables with a nat chain and masquerade, changing nothing: where no such rule exists, a batch that would make
- * one ends with an operation that must fail, so the kernel checks all of it (and loads its modules) and carries out
- * none. Equivalent: `nft --check`. Taking back a batch makes the kernel wait for its readers, 5 to 20 ms: rather try
- * what you need, and ask when it fails.
- * @returns undefined when it works, otherwise the reason why not
+ * Tries nf_tables with a nat chain and masquerade, where no such rule exists by {@link tryOut}. Taking back a batch makes
+ * the kernel wait for its readers, 5 to 20 ms: rather try what you need, and ask when it fails.
+ * @returns undefined when it works, otherwise what is missing
+ * @throws NetlinkError, SocketError which says nothing of that
  */
-export const probe = async (connection: Connection): Promise<Error | undefined> => {
-  const fails = deleteRule({ ...probed, chain, handle: 0x7fff_ffff_ffffn })
-  try {
-    if (await inUse(connection)) return undefined
-    await transaction(
-      connection,
-      [
-        addTable(probed),
-        addChain({ ...probed, chain, base: { type: 'nat', hook: 'postrouting', priority: 100 } }),
-        addRule({ ...probed, chain, rule: [masquerade()] }),
-        fails,
-      ],
-      { op: 'try nf_tables' },
-    )
-  } catch (error) {
-    if (!(error instanceof TransactionError)) return error as Error
-    return error.errors.find(({ op }) => op !== fails.op)
-  }
-  return new NetlinkError({ op: fails.op, errno: 0, kernelMessage: 'expected to fail' })
-}
+export const probe = async (connection: Connection): Promise<Error | undefined> =>
+  (await inUse(connection))
+    ? undefined
+    : tryOut(
+        connection,
+        probed,
+        [
+          addTable(probed),
+          addChain({ ...probed, base: { type: 'nat', hook: 'postrouting', priority: 100 } }),
+          addRule({ ...probed, rule: [masquerade()] }),
+        ],
+        'try nf_tables',
+      )
 
 /**
- * Whether the namespace has nf_tables with nat and masquerade, and this process may use it.
+ * Whether the namespace has nf_tables with nat and masquerade.
  * @returns undefined when it does, otherwise the reason why not, for an error message
+ * @throws NetlinkError, SocketError where that could not be found out
  */
-export const unusable = async (netns: Netns, sync = false): Promise<Error | undefined> => {
-  let connection: Connection
-  try {
-    connection = netns.connect({ protocol: NETLINK_NETFILTER, sync })
-  } catch (error) {
-    // EPROTONOSUPPORT: a kernel without nfnetlink.
-    return error as Error
-  }
-  try {
-    return await probe(connection)
-  } finally {
-    connection.close()
-  }
-}
+export const unusable = (netns: Netns, sync = false): Promise<Error | undefined> => asked(netns, probe, sync)
 
-/** The same as a yes or no. */
+/** The same as a yes or no. @throws NetlinkError, SocketError */
 export const usable = async (netns: Netns, sync = false): Promise<boolean> =>
   (await unusable(netns, sync)) === undefined
-
-/**
- * Whether an error of a list says that this kernel has no nf_tables at all, so that nothing can be in it: nfnetlink
- * answers EINVAL for a subsystem that it does not know.
- */
-export const isWithoutNftables = (error: unknown): boolean =>
-  isErrno(error, 'EINVAL', 'EOPNOTSUPP', 'EPROTONOSUPPORT')

@@ -1,7 +1,7 @@
 /** Which backend an attachment's rules go to. */
 import { CniError, codes } from '../../cni/error.ts'
 import type { Attachment, Context } from '../../cni/plugin.ts'
-import { isErrno } from '../../netlink/index.ts'
+import { isUnsupported } from '../../netlink/nftables/missing.ts'
 import { xtablesUnusable } from '../../netlink/nftables/xtables-usable.ts'
 import { hasLegacyTable } from '../shared/iptables.ts'
 import { nftablesOf } from '../shared/nftables.ts'
@@ -59,10 +59,6 @@ const wantsIptables = ({ conf, hostNetns }: Host, versions: readonly Version[]):
   conf.backend === 'iptables' ||
   (conf.backend !== 'nftables' && versions.some((version) => hasLegacyTable(hostNetns, version, 'filter')))
 
-/** Errors that say that nf_tables, or its matches of xtables, are not in this kernel. */
-const isMissing = (error: unknown): boolean =>
-  isErrno(error, 'ENOENT', 'EOPNOTSUPP', 'EPROTONOSUPPORT', 'EAFNOSUPPORT', 'EINVAL')
-
 /**
  * Does something with the backend that the configuration and the host come to. Where nf_tables turns out not to be in
  * the kernel, once more with iptables, unless nftables was asked for.
@@ -80,7 +76,8 @@ export const withBackend = <T>(
       return await use({ ...byNftables(host), firewalld })
     } catch (error) {
       // Asking the kernel beforehand would cost every ADD what only a few hosts need.
-      if (backend === 'nftables' || !isMissing(error) || !(await xtablesUnusable(host.hostNetns))) throw error
+      if (backend === 'nftables' || !isUnsupported(error) || !(await xtablesUnusable(host.hostNetns)))
+        throw error
       return use({ ...byIptables(host), firewalld })
     }
   }

@@ -2,7 +2,7 @@
 import { CniError, codes } from '../../cni/error.ts'
 import type { Attachment, Context } from '../../cni/plugin.ts'
 import type { AttachmentId } from '../../cni/types.ts'
-import { isErrno, nftables } from '../../netlink/index.ts'
+import { nftables } from '../../netlink/index.ts'
 import { Failures } from '../shared/failures.ts'
 import { parseConditions } from './conditions.ts'
 import { type Backend, backendOf, type PortmapConf } from './conf.ts'
@@ -41,7 +41,7 @@ export const forward = async (
       await deleteIptables(attachment)
     } catch (error) {
       // Asking the kernel beforehand would cost every ADD what only a few hosts need.
-      const final = asked !== undefined || error instanceof CniError
+      const final = asked !== undefined || error instanceof CniError || !nftables.isUnsupported(error)
       if (final || (await nftables.usable(attachment.hostNetns))) throw error
       await useIptables(attachment, forwarding)
     }
@@ -77,8 +77,7 @@ const inWords = async (find: () => Promise<string[]>): Promise<string[]> => {
   try {
     return await find()
   } catch (error) {
-    if (isErrno(error, 'ENOENT', 'EOPNOTSUPP', 'EPROTONOSUPPORT', 'EAFNOSUPPORT', 'EINVAL'))
-      return [(error as Error).message]
+    if (nftables.isUnsupported(error)) return [(error as Error).message]
     throw error
   }
 }

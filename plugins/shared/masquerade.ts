@@ -59,7 +59,8 @@ export const setUpMasquerade = async (
     await addMasquerade(attachment.hostNftables, masquerade)
   } catch (error) {
     // Asking the kernel beforehand would cost every ADD what only a few hosts need.
-    if (!(await usesIptables(attachment))) throw CniError.from(error, 'failed to set up IP masquerade: ')
+    if (!nftables.isUnsupported(error) || !(await usesIptables(attachment)))
+      throw CniError.from(error, 'failed to set up IP masquerade: ')
     await addIptablesMasquerade(exec, masquerade)
   }
 }

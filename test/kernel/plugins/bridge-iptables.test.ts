@@ -7,7 +7,7 @@ import type { JsonObject } from '../../../cni/types.ts'
 import { NETLINK_NETFILTER, Netns } from '../../../netlink/netns.ts'
 import { chainName, ruleComment } from '../../../plugins/shared/masquerade-iptables-names.ts'
 import { plainEnv } from '../../support/program.ts'
-import { classic, fixed, links, type Node, node } from './node.ts'
+import { classic, errorOf, fixed, links, type Node, node } from './node.ts'
 
 const conf: JsonObject = { ...classic, ipMasqBackend: 'iptables' }
 
@@ -133,6 +133,23 @@ describe.each(['iptables', 'iptables-legacy'])('rules of the Go plugins in %s', 
     expect(rules.some((line) => line.includes(chainName('net', 'cid-1')))).toBe(false)
     expect(rules.filter((line) => line.includes(chainName('net', 'kept')))).toHaveLength(4)
   })
+})
+
+test('that there is no descriptor for nf_tables does not say that there is no nf_tables', async () => {
+  const it = await node()
+  const container = await it.host.container()
+  const { connect } = Netns.prototype
+  const spy = vi.spyOn(Netns.prototype, 'connect').mockImplementation(function (this: Netns, options = {}) {
+    if (options.protocol === NETLINK_NETFILTER)
+      throw Object.assign(new Error('socket: EMFILE'), { code: 'EMFILE' })
+    return connect.call(this, options)
+  })
+  onTestFinished(() => spy.mockRestore())
+  const { msg } = await errorOf(it.add(classic, { container }))
+  expect(msg).toBe('failed to set up IP masquerade: socket: EMFILE')
+  await expect(it.call('STATUS', classic)).rejects.toThrow('EMFILE')
+  spy.mockRestore()
+  for (const program of ['iptables', 'iptables-legacy']) expect(await nat(it, program)).toEqual([])
 })
 
 describe("in a kernel without netfilter's netlink", () => {
