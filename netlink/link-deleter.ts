@@ -1,7 +1,6 @@
 import { randomInt } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Connection } from './connection.ts'
-import { isErrno } from './error.ts'
 import * as link from './link.ts'
 
 /** Numbers that administrators do not give to groups. */
@@ -12,8 +11,6 @@ const TOLD_AT_ONCE = 4
 
 /** What became of links that were to be deleted, by index: only those that are still there, with the reason. */
 export type Undeleted = ReadonlyMap<number, Error>
-
-const isGone = (error: unknown): boolean => isErrno(error, 'ENODEV')
 
 const oneByOne = async (connection: Connection, indices: readonly number[]): Promise<Undeleted> => {
   const failed = new Map<number, Error>()
@@ -33,20 +30,17 @@ export const deleteLinks = async (connection: Connection, indices: readonly numb
   if (indices.length < 2) return await oneByOne(connection, indices)
   const group = randomInt(...GROUPS)
   const outcomes = await connection.batch(indices.map((index) => link.set(index, { group })))
-  const grouped = indices.filter((_, i) => outcomes[i]!.ok)
-  try {
-    if (grouped.length > 0) await connection.run(link.delete({ group }))
-    // Those that could not be grouped may be deleted all the same.
-    const others = indices.filter((_, i) => {
-      const outcome = outcomes[i]!
-      return !outcome.ok && outcome.code !== 'ENODEV'
-    })
-    return await oneByOne(connection, others)
-  } catch (error) {
-    if (isGone(error)) return new Map()
-    // A group with one that can't be deleted stays as a whole.
-    return await oneByOne(connection, indices)
-  }
+  const apart: number[] = []
+  let grouped = 0
+  for (const [i, outcome] of outcomes.entries())
+    if (outcome.ok) grouped++
+    // What could not be grouped may be deleted all the same.
+    else if (outcome.code !== 'ENODEV') apart.push(indices[i]!)
+  if (grouped === 0) return await oneByOne(connection, apart)
+  const [deleted] = await connection.batch([link.delete({ group })])
+  // A group with one that can't be deleted stays as a whole. Out of one that is empty its links have gone, but perhaps
+  // only into another group.
+  return await oneByOne(connection, deleted.ok ? apart : indices)
 }
 
 interface Waiting {
