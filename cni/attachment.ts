@@ -111,7 +111,8 @@ export const readConf = (plugin: AnyPlugin, rawConf: JsonObject): unknown => {
   if (conf === undefined) {
     // What was read belongs to nobody else: parts of it may be the caller's own, who may change them.
     conf = freeze(parseConf(plugin.conf, JSON.parse(text), plugin.type))
-    byText.set(text, conf)
+    // With the result of one container it will not come again.
+    if (lookup(rawConf, 'prevResult') === undefined) byText.set(text, conf)
   }
   if (isSettled(rawConf)) byObject.set(rawConf, conf)
   return conf

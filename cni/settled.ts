@@ -9,7 +9,7 @@ const LONGEST = 16_384
 /** Keys of what belongs to one container, and comes once. */
 const passing = ['prevResult', 'runtimeConfig', 'args'] as const
 
-/** A map of what was used of late: when it is full it begins anew. */
+/** A map of what was used of late, by texts that are not too long: when it is full it begins anew. */
 export class Remembered<V> {
   readonly #all = new Map<string, V>()
 
@@ -18,6 +18,7 @@ export class Remembered<V> {
   }
 
   set(key: string, value: V): void {
+    if (key.length > LONGEST) return
     if (this.#all.size === REMEMBERED) this.#all.clear()
     this.#all.set(key, value)
   }

@@ -1,7 +1,9 @@
 import { describe, expect, test, vi } from 'vitest'
+import { readConf } from '../../../cni/attachment.ts'
 import { parseStdin } from '../../../cni/serve.ts'
 import { freeze, isSettled, Remembered, settledConf } from '../../../cni/settled.ts'
 import type { JsonObject } from '../../../cni/types.ts'
+import { fakePlugin } from './fake.ts'
 
 let count = 0
 /** A network's configuration that no other test has. */
@@ -62,6 +64,27 @@ test('only the last are remembered', () => {
   const some = new Remembered<number>()
   for (let i = 0; i < 65; i++) some.set(String(i), i)
   expect([some.get('0'), some.get('64')]).toEqual([undefined, 64])
+})
+
+describe('what a plugin makes of a configuration', () => {
+  const plugin = fakePlugin()
+  const conf = { name: 'net', type: 'fake' }
+
+  test('is remembered, and not pushed out by what belongs to one container each', () => {
+    const first = readConf(plugin, { ...conf })
+    for (let i = 0; i < 100; i++)
+      readConf(plugin, { ...conf, prevResult: { ips: [{ address: `10.0.0.${i}/8` }] } })
+    expect(readConf(plugin, { ...conf })).toBe(first)
+  })
+
+  test.each([
+    ['with a result', { prevResult: { ips: [] } }],
+    ['of many kilobytes', { note: 'x'.repeat(16_384) }],
+  ])('is not remembered %s', (_, more) => {
+    const first = readConf(plugin, { ...conf, ...more })
+    expect(readConf(plugin, { ...conf, ...more })).toEqual(first)
+    expect(readConf(plugin, { ...conf, ...more })).not.toBe(first)
+  })
 })
 
 test('what is frozen is the value itself', () => {
