@@ -99,9 +99,9 @@ export interface Binding {
    * where the namespace itself can't be entered. The calling thread is back in its own namespace afterwards; where it
    * could not be brought back, the process is ended. */
   openInNetns(netns: Descriptor | null, specs: readonly OpenSpec[]): (Descriptor | SystemError)[]
-  /** A netlink socket in `netns`, with extended and capped acknowledgements, strict checks (NETLINK_EXT_ACK,
-   * NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK), and, where CAP_NET_ADMIN allows it, buffers of 16 and 32 MiB. Otherwise as
-   * {@link openInNetns}, but that it throws. */
+  /** A netlink socket in `netns`, with extended and capped acknowledgements (NETLINK_EXT_ACK, NETLINK_CAP_ACK), strict
+   * checks where the kernel has them (NETLINK_GET_STRICT_CHK, Linux 4.20), and, where CAP_NET_ADMIN allows it, buffers of
+   * 16 and 32 MiB. Otherwise as {@link openInNetns}, but that it throws. */
   openNetlink(netns: Descriptor | null, protocol: number): Descriptor
   /** Device and inode of a namespace, with a colon between. */
   identifyNetns(netns: Descriptor | null): string

@@ -194,13 +194,15 @@ struct Place {
 };
 
 // What every netlink socket of ours has. The sizes are limits, not allocations; without CAP_NET_ADMIN the kernel's
-// defaults have to do.
+// defaults have to do. Linux before 4.20 has no strict checks: it gives all of a list, and whoever asked picks.
 Failure SetUp(int socket) {
   const auto set = [&](int level, int name, int value) {
     return setsockopt(socket, level, name, &value, sizeof value) < 0 ? LastFailure("setsockopt") : Failure{};
   };
-  for (const int option : {NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK})
+  for (const int option : {NETLINK_CAP_ACK, NETLINK_EXT_ACK})
     if (const Failure failure = set(SOL_NETLINK, option, 1)) return failure;
+  if (const Failure failure = set(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1); failure && failure.number != ENOPROTOOPT)
+    return failure;
   for (const auto& [option, size] : {std::pair{SO_SNDBUFFORCE, 16 << 20}, std::pair{SO_RCVBUFFORCE, 32 << 20}})
     if (const Failure failure = set(SOL_SOCKET, option, size); failure && failure.number != EPERM) return failure;
   return {};
