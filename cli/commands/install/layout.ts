@@ -3,12 +3,18 @@
 import { lstatSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 
-/** The static executable that every plugin's name leads to. */
+/** The static executable that every plugin is a copy of. */
 export const LAUNCHER = 'linkwright-launcher'
-/** What the launcher executes where no daemon answers; found beside it. */
+/** What the launcher executes where no daemon answers; found beside it, or above the folder that it lies in. */
 export const STANDALONE = 'linkwright-cni'
 /** The command line. */
 export const COMMAND = 'linkwright'
+
+/**
+ * A plugin in a version's folder. Each is a file of its own: whoever writes through a link of a runtime's folder, as cp(1)
+ * does, has changed that one plugin, and not all of them.
+ */
+export const pluginIn = (folder: string, type: string): string => join(folder, 'bin', type)
 
 /** A plugin's type as a file name. */
 export const TYPE = /^[a-z0-9][a-z0-9-]{0,31}$/

@@ -6,7 +6,7 @@ import { planEntry, type Wanted } from './entry.ts'
 import { explain, InstallError } from './error.ts'
 import { look, remove } from './files.ts'
 import { tidySteps } from './folders.ts'
-import { LAUNCHER, type Layout, linkText } from './layout.ts'
+import { type Layout, linkText, pluginIn } from './layout.ts'
 import {
   type Entry,
   emptyManifest,
@@ -113,7 +113,7 @@ export class Planner {
     const { binDir, current, command, prefix } = layout
     const wanted: Wanted[] = types.map((type) => {
       const path = join(binDir, type)
-      const target = linkText(path, join(current, LAUNCHER), [binDir])
+      const target = linkText(path, pluginIn(current, type), [binDir])
       return { path, role: 'plugin', content: { kind: 'link', target } }
     })
     if (this.source.command !== null) {

@@ -5,7 +5,7 @@ import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { attempt, InstallError, isMissing } from './error.ts'
 import { hashFile } from './files.ts'
-import { COMMAND, LAUNCHER, STANDALONE, TYPE } from './layout.ts'
+import { COMMAND, LAUNCHER, pluginIn, STANDALONE, TYPE } from './layout.ts'
 
 /** More than any build of ours has. */
 const MAX_FILES = 200
@@ -40,7 +40,7 @@ export interface Source {
   /** The name of this processor's launcher in there. */
   readonly launcher: string
   readonly files: readonly SourceFile[]
-  /** Symbolic links in the version's folder by their places, so that its `bin` is as a build's: a CNI_PATH. */
+  /** Symbolic links in the version's folder by their places. */
   readonly links: Readonly<Record<string, string>>
   /** Sorted. */
   readonly types: readonly string[]
@@ -138,12 +138,14 @@ export const readSource = (folder: string, arch: string = process.arch): Source 
       for (const name of found?.names ?? [])
         files.push(readSourceFile(join(found!.place, name), `${into}/${name}`))
     }
+    // Its `bin` is as a build's: a CNI_PATH.
+    const types = typesOf(folder)
+    const launcher = files.find(({ name }) => name === LAUNCHER)!
+    for (const type of types) files.push({ ...launcher, name: pluginIn('', type) })
+    const links: Record<string, string> = isWhole ? { [`bin/${COMMAND}`]: `../${STANDALONE}` } : {}
     const bytes = files.reduce((sum, { size }) => sum + size, 0)
     if (files.length > MAX_FILES || bytes > MAX_BYTES)
       throw new InstallError(`${folder} holds ${files.length} files of ${bytes} bytes`, 'that is no build')
-    const types = typesOf(folder)
-    const links = Object.fromEntries(types.map((type) => [`bin/${type}`, `../${LAUNCHER}`]))
-    if (isWhole) links[`bin/${COMMAND}`] = `../${STANDALONE}`
     const hash = createHash('sha256')
     for (const [name, target] of Object.entries(links)) hash.update(`${name} ${target}\n`)
     for (const { name, executable, sha256 } of files) hash.update(`${name} ${executable} ${sha256}\n`)

@@ -4,7 +4,7 @@ import { isObject } from '../../../cni/fold.ts'
 import { currentVersion } from '../../../cni/version.ts'
 import { explain, InstallError } from './error.ts'
 import { type Ended, execute, PLAIN_PATH } from './execute.ts'
-import { COMMAND, LAUNCHER } from './layout.ts'
+import { COMMAND, pluginIn } from './layout.ts'
 
 /** Milliseconds for one answer: a busy machine, a cold disk, 120 MB to be read. */
 const TIMEOUT = 60_000
@@ -21,11 +21,11 @@ const run = async (
   args: readonly string[],
   more: Readonly<Record<string, string>>,
   signal: AbortSignal,
-  { program = LAUNCHER, input = `{"cniVersion":"${currentVersion}"}` } = {},
+  { program = pluginIn('', type), input = `{"cniVersion":"${currentVersion}"}` } = {},
 ): Promise<Ended> => {
-  const launcher = join(folder, program)
+  const path = join(folder, program)
   try {
-    return await execute(launcher, args, {
+    return await execute(path, args, {
       argv0: type,
       env: { ...environment, ...more },
       input,
@@ -34,7 +34,7 @@ const run = async (
     })
   } catch (error) {
     if (signal.aborted) throw signal.reason
-    throw explain(error, `${type} can't be executed (${launcher})`)
+    throw explain(error, `${type} can't be executed (${path})`)
   }
 }
 
@@ -45,7 +45,7 @@ const call = async (
   args: readonly string[],
   more: Readonly<Record<string, string>>,
   signal: AbortSignal,
-  program = LAUNCHER,
+  program = pluginIn('', type),
 ): Promise<string> => {
   const ended = await run(folder, type, args, more, signal, { program })
   if (ended.status === 0) return ended.stdout

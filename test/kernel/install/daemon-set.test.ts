@@ -116,6 +116,6 @@ test('the installer keeps what belongs to somebody else, across mounts', async (
   const { uid, gid, mode } = statSync(kept)
   expect({ uid, gid, mode: mode & 0o7777 }).toEqual({ uid: 1001, gid: 127, mode: 0o755 })
   expect(await host.must('readlink', ['/opt/cni/bin/bridge'])).toBe(
-    '/opt/linkwright/lib/linkwright/current/linkwright-launcher\n',
+    '/opt/linkwright/lib/linkwright/current/bin/bridge\n',
   )
 })

@@ -32,7 +32,7 @@ describe('a first installation', () => {
     expect({ status, err }).toEqual({ status: 0, err: '' })
     expect(readdirSync(host.binDir)).toEqual(['bridge', 'host-local', 'ptp'])
     for (const type of readdirSync(host.binDir)) {
-      expect(readlinkSync(join(host.binDir, type))).toBe(join(host.lib, 'current/linkwright-launcher'))
+      expect(readlinkSync(join(host.binDir, type))).toBe(join(host.lib, 'current/bin', type))
       expect(JSON.parse(version(join(host.binDir, type)))).toMatchObject({ cniVersion: '1.1.0' })
     }
     expect(host.current()).toMatch(/^0\.1\.0-[0-9a-f]{12}$/)
@@ -289,6 +289,17 @@ test('what this build has made can be installed, also from where it was installe
   // What it executes is not in use by others.
   execFileSync(command, ['uninstall', ...where])
   expect(existsSync(host.prefix)).toBe(false)
+})
+
+test('who writes through the name of one plugin, as cp does, has changed no other', async () => {
+  const host = await machine()
+  await host.install()
+  const foreign = join(host.root, 'flannel')
+  writeFileSync(foreign, '#!/bin/sh\necho I am flannel\n', { mode: 0o755 })
+  execFileSync('cp', ['-f', foreign, join(host.binDir, 'ptp')])
+  expect(version(join(host.binDir, 'ptp'))).toBe('I am flannel\n')
+  for (const type of ['bridge', 'host-local'])
+    expect(JSON.parse(version(join(host.binDir, type)))).toMatchObject({ cniVersion: '1.1.0' })
 })
 
 test('what the build has beside the programs goes along, and nothing else', async () => {

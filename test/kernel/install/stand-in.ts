@@ -22,7 +22,7 @@ import { type InstallOptions, install as installBy } from '../../../cli/commands
 import { layoutOf } from '../../../cli/commands/install/layout.ts'
 import { must } from '../../support/program.ts'
 
-/** What the launcher is in this respect: it hands its name and arguments to the program beside its real path. */
+/** What the launcher is in this respect: it hands its name and arguments to the program beside or above its real path. */
 const LAUNCHER = `
 #include <stdio.h>
 #include <string.h>
@@ -32,10 +32,13 @@ int main(int argc, char **argv) {
   ssize_t length = readlink("/proc/self/exe", path, sizeof path - 20);
   if (length < 0 || argc > 8) return 99;
   path[length] = 0;
-  strcpy(strrchr(path, '/') + 1, "linkwright-cni");
+  char *name = strrchr(path, '/') + 1;
   char *type = strrchr(argv[0], '/');
   char *args[12] = {"linkwright-cni", type ? type + 1 : argv[0]};
   for (int i = 1; i < argc; i++) args[i + 1] = argv[i];
+  strcpy(name, "linkwright-cni");
+  execv(path, args);
+  strcpy(name, "../linkwright-cni");
   execv(path, args);
   perror(path);
   return 98;
