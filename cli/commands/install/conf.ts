@@ -1,13 +1,13 @@
 /** A network configuration for the folder that runtimes read: checked before it is there. */
 import { readdirSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { confFor } from '../../../cni/chain.ts'
 import { parseConfList } from '../../../cni/conflist.ts'
 import { CniError } from '../../../cni/error.ts'
-import { ownIpamPlugin } from '../../../cni/ipam.ts'
+import { ipamType } from '../../../cni/ipam.ts'
 import type { Plugins } from '../../../cni/plugin.ts'
-import { parseConf } from '../../../cni/schema.ts'
-import type { JsonObject } from '../../../cni/types.ts'
 import { readText } from '../../../ipam/files.ts'
+import { chained, validateConf } from '../../conf-check.ts'
 import type { Wanted } from './entry.ts'
 import { attempt, InstallError, isMissing } from './error.ts'
 import type { Note } from './step.ts'
@@ -18,18 +18,25 @@ const NAME = /^[A-Za-z0-9][\w.-]{0,200}\.conflist$/
 /** Extensions that container runtimes read. */
 const isRead = (name: string): boolean => /\.(?:conf|conflist|json)$/.test(name)
 
-/** @throws InstallError where the list, or what one of our plugins is told in it, is wrong */
+/**
+ * @returns the types that its ADD executes, those of IPAM among them
+ * @throws InstallError where the list, or what one of our plugins is told in it, is wrong
+ */
 const validate = (text: string, file: string, plugins: Plugins): string[] => {
   try {
-    const list = parseConfList(text)
-    for (const { type, conf } of list.plugins) {
-      const whole = { ...conf, name: list.name, cniVersion: list.cniVersion } as JsonObject
-      const plugin = plugins.get(type)
-      if (plugin) parseConf(plugin.conf, whole, type)
-      const ipam = ownIpamPlugin(whole, plugins)
-      if (ipam) parseConf(ipam.conf, whole, ipam.type)
-    }
-    return list.plugins.map(({ type }) => type)
+    const network = parseConfList(text)
+    const first = network.plugins[0]?.type
+    if (first !== undefined && chained.has(first))
+      throw new InstallError(
+        `${file}: ${first} comes first, but works on what another plugin has made`,
+        'put it behind the plugin that makes the interface',
+      )
+    const types = network.plugins.flatMap((plugin) => {
+      const conf = confFor({ network }, plugin, {})
+      validateConf(plugins, plugin.type, conf)
+      return [plugin.type, ipamType(conf)]
+    })
+    return [...new Set(types)].filter((type) => type !== '')
   } catch (error) {
     if (!(error instanceof CniError)) throw error
     throw new InstallError(`${file}: ${error.msg}`, error.details, error)

@@ -1,9 +1,7 @@
 /** Which network a runtime takes, and whether its configuration can be read. */
+import { chained } from '../../../conf-check.ts'
 import type { ConfDirFacts, ConfFile } from '../facts/conf-dir.ts'
 import { count, type Finding, failure, ok, type Seen, unseen, warning } from '../finding.ts'
-
-/** Plugins that work on what another one has made. */
-const chained = new Set(['bandwidth', 'firewall', 'portmap', 'sbr', 'tuning', 'vrf'])
 
 const checkFirst = ({ directory, files }: ConfDirFacts): Finding => {
   const id = 'conf.first'

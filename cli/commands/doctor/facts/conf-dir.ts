@@ -1,16 +1,15 @@
 /** Configurations as a runtime finds them, each read along the schemas of its plugins. */
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { extname, join } from 'node:path'
-import { readConf } from '../../../../cni/attachment.ts'
 import { confFor } from '../../../../cni/chain.ts'
 import { loadConfFile, type NetworkConf, type PluginConf } from '../../../../cni/conflist.ts'
 import { CniError } from '../../../../cni/error.ts'
 import { isObject, lookup } from '../../../../cni/fold.ts'
-import { ipamType, ownIpamPlugin } from '../../../../cni/ipam.ts'
+import { ipamType } from '../../../../cni/ipam.ts'
 import type { Plugins } from '../../../../cni/plugin.ts'
 import type { JsonObject } from '../../../../cni/types.ts'
-import { checkVersion, versionOf } from '../../../../cni/version.ts'
 import { isErrno } from '../../../../netlink/error.ts'
+import { validateConf } from '../../../conf-check.ts'
 import type { Seen } from '../finding.ts'
 
 /** What containerd takes for a configuration (go-cni); libcni looks for the same. */
@@ -71,23 +70,11 @@ const problemOf = (error: unknown): Problem => {
   return { msg, details }
 }
 
-/** As an ADD validates it before it touches anything. @throws CniError */
-const validate = (plugins: Plugins, type: string, conf: JsonObject): void => {
-  const own = plugins.get(type)
-  if (!own) return
-  checkVersion('ADD', versionOf(conf), own.versions)
-  const ipam = own.kind === 'interface' ? ownIpamPlugin(conf, plugins) : undefined
-  readConf(own, conf)
-  if (!ipam) return
-  checkVersion('ADD', versionOf(conf), ipam.versions)
-  readConf(ipam, conf)
-}
-
 const toPlugin = (plugins: Plugins, network: NetworkConf, plugin: PluginConf): PluginFacts => {
   const conf = confFor({ network }, plugin, {})
   const facts = { type: plugin.type, ipam: ipamType(conf), own: plugins.has(plugin.type), conf }
   try {
-    validate(plugins, plugin.type, conf)
+    validateConf(plugins, plugin.type, conf)
     return { ...facts, problem: null }
   } catch (error) {
     return { ...facts, problem: problemOf(error) }
