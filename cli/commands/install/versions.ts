@@ -85,7 +85,9 @@ const isIntact = (folder: string, { files, links }: Source): boolean => {
 
 /** Refuses before anything is copied what would not fit. Half a version would be removed again in any case. */
 const checkSpace = (folder: string, needed: number): void => {
-  const { bavail, bsize } = statfsSync(folder)
+  const { blocks, bavail, bsize } = statfsSync(folder)
+  // ramfs and the like do not count.
+  if (blocks === 0) return
   const free = bavail * bsize
   if (free < needed + MARGIN)
     throw new InstallError(
