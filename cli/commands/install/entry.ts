@@ -18,6 +18,7 @@ import {
 } from './files.ts'
 import type { Entry, Made, Saved } from './manifest.ts'
 import type { Progress, Step } from './step.ts'
+import { writtenThrough } from './written.ts'
 
 /** What is to stand at a path. */
 export interface Wanted {
@@ -28,31 +29,49 @@ export interface Wanted {
     | { readonly kind: 'file'; readonly text: string; readonly mode: number }
 }
 
+/** Where files are kept that are replaced. */
+export interface Keeping {
+  readonly folder: string
+  /** Names in there that entries speak of. */
+  readonly used: readonly string[]
+}
+
 /** Bytes of a unit or a configuration. */
 const MAX_TEXT = 1 << 20
 
 export const madeOf = ({ content }: Wanted): Made =>
   content.kind === 'link' ? content : { kind: 'file', sha256: hashText(content.text) }
 
-/** Whether what was found is what was made. */
+/** Whether what was found is what was made, or kept. */
 export const isSame = (found: Found | null, made: Made | Saved): boolean =>
   found?.kind === 'link'
     ? made.kind === 'link' && found.target === made.target
     : found?.kind === 'file' && made.kind === 'file' && found.sha256 === made.sha256
 
+/** Whether what was found is what an installer of ours has put there. */
+export const isOurs = (found: Found | null, { made, before }: Entry): boolean =>
+  isSame(found, made) || (before !== undefined && isSame(found, before))
+
 const put = ({ path, content }: Wanted): void =>
   content.kind === 'link' ? replaceLink(path, content.target) : replaceText(path, content.text, content.mode)
 
+type SavedFile = Saved & { readonly kind: 'file' }
+
+/** A copy with owner, permissions and date. */
+const copy = (from: string, to: string, { mode, uid, gid }: SavedFile): void => {
+  copyNew(from, to, { mode, uid, gid, mtime: lstatSync(from).mtimeMs })
+}
+
 /**
  * The same file under another name: the inode where the file system can, so that labels and capabilities stay; else a
- * copy with owner, permissions and date.
+ * copy.
  */
-const transfer = (from: string, to: string, { mode, uid, gid }: Saved & { kind: 'file' }): void => {
+const transfer = (from: string, to: string, saved: SavedFile): void => {
   try {
     linkSync(from, to)
   } catch (error) {
     if (!isErrno(error, 'EXDEV', 'EPERM', 'EMLINK', 'EOPNOTSUPP')) throw error
-    copyNew(from, to, { mode, uid, gid, mtime: lstatSync(from).mtimeMs })
+    copy(from, to, saved)
   }
 }
 
@@ -61,7 +80,7 @@ const transfer = (from: string, to: string, { mode, uid, gid }: Saved & { kind: 
  * then, has kept already.
  * @param used names that belong to somebody
  */
-const nameFor = (folder: string, path: string, saved: Saved & { kind: 'file' }, used: readonly string[]) => {
+const nameFor = (folder: string, path: string, saved: SavedFile, used: readonly string[]) => {
   // A name may begin with a dot, and the manifest takes none that does.
   const plain = basename(path).replace(/^[^A-Za-z0-9]+/, '') || 'file'
   for (let i = 1; ; i++) {
@@ -80,8 +99,7 @@ const nameFor = (folder: string, path: string, saved: Saved & { kind: 'file' }, 
 const savedOf = (
   found: Found,
   path: string,
-  folder: string,
-  used: readonly string[],
+  { folder, used }: Keeping,
 ): { saved: Saved; isThere: boolean } => {
   if (found.kind === 'link') return { saved: found, isThere: true }
   if (found.kind === 'other')
@@ -96,6 +114,10 @@ const savedOf = (
 export const isKept = (saved: Saved, folder: string): boolean =>
   saved.kind === 'link' || isSame(look(join(folder, saved.name)), saved)
 
+/** Whether what was found is what stood there at first: an installer has been killed before it could keep it. */
+export const isUnsaved = (found: Found | null, replaced: Saved | null, folder: string): boolean =>
+  replaced !== null && isSame(found, replaced) && !isKept(replaced, folder)
+
 /** Puts back what was kept; the kept file stays. @throws InstallError where that is not what it was */
 export const putBack = (saved: Saved, path: string, folder: string): void => {
   if (saved.kind === 'link') {
@@ -107,7 +129,8 @@ export const putBack = (saved: Saved, path: string, folder: string): void => {
   replace(path, (temporary) => transfer(from, temporary, saved))
 }
 
-const saveStep = (path: string, saved: Saved & { kind: 'file' }, folder: string): Step => {
+/** @param make makes the kept file under the name that it is given */
+const saveStep = (path: string, saved: SavedFile, folder: string, make: (to: string) => void): Step => {
   const kept = join(folder, saved.name)
   return {
     action: 'save',
@@ -117,7 +140,7 @@ const saveStep = (path: string, saved: Saved & { kind: 'file' }, folder: string)
       attempt(`keeping ${path}`, () => {
         const temporary = temporaryIn(folder)
         try {
-          transfer(path, temporary, saved)
+          make(temporary)
           if (hashFile(temporary) !== saved.sha256)
             throw new InstallError(`${path} was changed meanwhile`, 'try once more')
           undo.push(`remove ${kept}`, () => rmSync(kept, { force: true }))
@@ -178,49 +201,75 @@ const isEqual = (a: Found, b: Found): boolean =>
 /** What is to be done for one name. */
 export interface Placing {
   readonly entry: Entry
-  /** To be taken before the manifest tells of the entry; null where nothing has to be kept. */
+  /** To be taken when the manifest tells of the entry, and before anything changes; null where nothing has to be kept. */
   readonly save: Step | null
   /** Null where it is in place. */
   readonly place: Step | null
 }
 
+/** What is somebody else's is kept: under the name that an installer, which was killed, has written down already. */
+const planSaving = (
+  found: Found,
+  path: string,
+  known: Saved | null,
+  { folder, used }: Keeping,
+  make: (to: string, saved: SavedFile) => void = (to, saved) => transfer(path, to, saved),
+): { saved: Saved; save: Step | null } => {
+  const isKnown = known !== null && isSame(found, known)
+  if (isKnown && isKept(known, folder)) return { saved: known, save: null }
+  const free = isKnown && known.kind === 'file' ? used.filter((name) => name !== known.name) : used
+  const { saved, isThere } = savedOf(found, path, { folder, used: free })
+  if (isThere || saved.kind === 'link') return { saved, save: null }
+  return { saved, save: saveStep(path, saved, folder, (to) => make(to, saved)) }
+}
+
+/** The same, as an entry has it; undefined for what is neither a file nor a link. */
+const asMade = (found: Found): Made | undefined =>
+  found.kind === 'link' ? found : found.kind === 'file' ? { kind: 'file', sha256: found.sha256 } : undefined
+
+/**
+ * What is to be done where that stands already which is wanted. A link into our folders is ours; a file may be that of
+ * somebody who was faster, and is then kept like any other.
+ */
+const planPresent = (wanted: Wanted, found: Found, known: Entry | undefined, keeping: Keeping): Placing => {
+  const { path, role, content } = wanted
+  const made = madeOf(wanted)
+  const written = role === 'plugin' ? writtenThrough(path) : null
+  const before = known?.replaced ?? null
+  // One that an installer, which was killed, was about to keep is not ours either.
+  const isTheirs = known === undefined || isUnsaved(found, before, keeping.folder)
+  const theirs = written?.found ?? (isTheirs && found.kind === 'file' ? found : null)
+  // A copy: the file itself stays in use.
+  const { saved, save } = theirs
+    ? planSaving(theirs, path, before, keeping, (to, saved) => copy(written?.path ?? path, to, saved))
+    : { saved: before, save: null }
+  // A mode that was changed makes it useless, or open to all.
+  const isRight =
+    content.kind === 'link' || (found.kind === 'file' && (found.stat.mode & 0o7777) === content.mode)
+  const place = isRight ? null : modeStep(path, found, content)
+  return { entry: { path, role, made, replaced: saved }, save, place }
+}
+
 /**
  * @param known the entry of the manifest, where there is one
- * @param folder where files are kept that are replaced
- * @param used names in there that entries speak of
  * @throws InstallError where something stands there that can't be replaced
  */
-export const planEntry = (
-  wanted: Wanted,
-  known: Entry | undefined,
-  folder: string,
-  used: readonly string[],
-): Placing => {
+export const planEntry = (wanted: Wanted, known: Entry | undefined, keeping: Keeping): Placing => {
   const { path, role } = wanted
+  const { folder } = keeping
   const made = madeOf(wanted)
   const found = attempt(`looking at ${path}`, () => look(path))
-  if (isSame(found, made)) {
-    const entry = { path, role, made, replaced: known?.replaced ?? null }
-    // A mode that was changed makes it useless, or open to all.
-    const { content } = wanted
-    const isRight =
-      content.kind === 'link' || (found?.kind === 'file' && (found.stat.mode & 0o7777) === content.mode)
-    return { entry, save: null, place: isRight ? null : modeStep(path, found!, content) }
-  }
-  const isOurs = found === null || (known !== undefined && isSame(found, known.made))
-  if (isOurs) {
-    const entry = { path, role, made, replaced: known?.replaced ?? null }
-    return { entry, save: null, place: placeStep(wanted, found, null, folder) }
-  }
-  // An installer that was killed has kept it, and written that down.
-  const before = known?.replaced
-  const isKnown = before && isSame(found, before) && isKept(before, folder)
-  const { saved, isThere } = isKnown ? { saved: before, isThere: true } : savedOf(found, path, folder, used)
-  return {
-    entry: { path, role, made, replaced: saved },
-    save: isThere || saved.kind === 'link' ? null : saveStep(path, saved, folder),
-    place: placeStep(wanted, found, saved, folder),
-  }
+  if (found !== null && isSame(found, made)) return planPresent(wanted, found, known, keeping)
+  const entry = { path, role, made, replaced: known?.replaced ?? null }
+  if (found === null) return { entry, save: null, place: placeStep(wanted, found, null, folder) }
+  if (known !== undefined && isOurs(found, known) && !isUnsaved(found, known.replaced, folder))
+    return {
+      entry: { ...entry, before: asMade(found) },
+      save: null,
+      place: placeStep(wanted, found, null, folder),
+    }
+  const { saved, save } = planSaving(found, path, entry.replaced, keeping)
+  return { entry: { ...entry, replaced: saved }, save, place: placeStep(wanted, found, saved, folder) }
 }
 
 const modeStep = (path: string, found: Found, content: Wanted['content']): Step => ({

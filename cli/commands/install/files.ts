@@ -142,9 +142,9 @@ export const replace = (path: string, make: (temporary: string) => void): void =
   try {
     make(temporary)
     renameSync(temporary, path)
-  } catch (error) {
+  } finally {
+    // Nothing is renamed where both are names of one file.
     rmSync(temporary, { force: true })
-    throw error
   }
 }
 

@@ -34,6 +34,8 @@ const entry = z.object({
   role: z.enum(['plugin', 'command', 'unit', 'conf']),
   made,
   replaced: z.nullable(saved),
+  /** What of ours stands there until `made` does: an installer that is killed in between leaves either. */
+  before: z.optional(made),
 })
 const schema = z.object({
   format: z.literal(1),
@@ -61,7 +63,7 @@ export const readManifest = (file: string): Manifest | null => {
   const damaged = (why: string, cause?: unknown) =>
     new InstallError(
       `${file} is not what an installer wrote: ${why}`,
-      'it says what was replaced: restore it, or move it away to begin anew (what is in the folder `replaced` beside it is then yours to put back)',
+      'it says what was replaced: restore it, or move it away to begin anew: links of ours are known without it, and what is in the folder `replaced` beside it is put back where its name tells the plugin; configurations and units are then yours to put back',
       cause,
     )
   let text: string
@@ -91,17 +93,25 @@ export const writeManifest = (file: string, manifest: Manifest): void => {
 }
 
 /** With an entry in the place of any for the same path. */
-export const withEntry = (manifest: Manifest, added: Entry): Manifest => ({
+const withEntry = (manifest: Manifest, added: Entry): Manifest => ({
   ...manifest,
   entries: [...manifest.entries.filter((one) => one.path !== added.path), added].sort((a, b) =>
     a.path < b.path ? -1 : 1,
   ),
 })
 
+/** With several entries, each in the place of any for the same path. */
+export const withEntries = (manifest: Manifest, added: readonly { readonly entry: Entry }[]): Manifest =>
+  added.reduce((all, { entry }) => withEntry(all, entry), manifest)
+
 export const withoutEntry = (manifest: Manifest, removed: string): Manifest => ({
   ...manifest,
   entries: manifest.entries.filter((one) => one.path !== removed),
 })
+
+/** Files in the folder `replaced` that entries speak of. */
+export const keptNames = ({ entries }: Pick<Manifest, 'entries'>): string[] =>
+  entries.flatMap(({ replaced }) => (replaced?.kind === 'file' ? replaced.name : []))
 
 /** Plugins of one folder. */
 export const pluginsIn = (manifest: Manifest, folder: string): Entry[] =>

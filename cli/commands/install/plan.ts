@@ -10,10 +10,11 @@ import { type Layout, linkText, pluginIn } from './layout.ts'
 import {
   type Entry,
   emptyManifest,
+  keptNames,
   type Manifest,
   pluginsIn,
   readManifest,
-  withEntry,
+  withEntries,
   withoutEntry,
   writeManifest,
 } from './manifest.ts'
@@ -21,6 +22,7 @@ import type { Source } from './source.ts'
 import type { Note, Plan, Step } from './step.ts'
 import { forgetStep, planTakeBack } from './take-back.ts'
 import { areStarted, systemctlStep, toStart, unitsOf } from './units.ts'
+import { unrecorded } from './unrecorded.ts'
 import { verify } from './verify.ts'
 import { currentVersionIn, planPruning, planStaging, switchStep } from './versions.ts'
 
@@ -84,16 +86,11 @@ const recordStep = (file: string, before: Manifest | null, after: Manifest): Ste
   },
 })
 
-const keptNames = (manifest: Manifest | null): string[] =>
-  (manifest?.entries ?? []).flatMap(({ replaced }) => (replaced?.kind === 'file' ? replaced.name : []))
-
 /** What was kept for entries that are gone, or that have replaced something newer since. */
-const planForgetting = (folder: string, before: Manifest | null, after: Manifest): Step[] => {
-  const needed = keptNames(after)
-  return keptNames(before)
+const planForgetting = (folder: string, before: Manifest, needed: readonly string[]): Step[] =>
+  keptNames(before)
     .filter((name) => !needed.includes(name))
     .map((name) => forgetStep(join(folder, name)))
-}
 
 const isEqual = (a: Manifest | null, b: Manifest): boolean => JSON.stringify(a) === JSON.stringify(b)
 
@@ -138,7 +135,8 @@ export class Planner {
     const { options, source, notes } = this
     const { layout, systemd, systemctl } = options
     const types = chosenTypes(source, options.types)
-    const before = readManifest(layout.manifest)
+    const recorded = readManifest(layout.manifest)
+    const before = recorded ?? { ...emptyManifest, entries: unrecorded(layout, emptyManifest) }
     const used = currentVersionIn(layout)
     const staging = planStaging(layout, source, version)
     const units = systemd ? unitsOf(source, layout, systemd.folder) : []
@@ -153,51 +151,60 @@ export class Planner {
           !units.some((unit) => unit.path === path)
         : !source.types.includes(basename(path))
     const obsolete = [
-      ...pluginsIn(before ?? emptyManifest, layout.binDir),
-      ...(before?.entries ?? []).filter(({ role }) => role === 'unit'),
+      ...pluginsIn(before, layout.binDir),
+      ...before.entries.filter(({ role }) => role === 'unit'),
     ]
       .filter(isObsolete)
       .map((entry) => planTakeBack(entry, layout.replaced))
     notes.push(...obsolete.flatMap(({ note }) => note ?? []))
 
     const placings = wanted.map((one) => {
-      const known = before?.entries.find(({ path }) => path === one.path)
-      return planEntry(one, known, layout.replaced, keptNames(before))
+      const known = before.entries.find(({ path }) => path === one.path)
+      return planEntry(one, known, { folder: layout.replaced, used: keptNames(before) })
     })
-    const during: Manifest = {
-      ...placings.reduce((manifest, { entry }) => withEntry(manifest, entry), before ?? emptyManifest),
-      folders: [...new Set([...(before?.folders ?? []), ...made])],
-      started: systemd?.start ? toStart(units.map(({ path }) => basename(path))) : (before?.started ?? []),
-    }
-    const after = obsolete.reduce((manifest, { entry }) => withoutEntry(manifest, entry.path), during)
-
     const place = placings.flatMap((placing) => placing.place ?? [])
     const placeOf = (role: Entry['role']): Step[] =>
       placings.flatMap(({ entry, place }) => (entry.role === role ? (place ?? []) : []))
     const switching = used === staging.name ? [] : [switchStep(layout, used, staging.name)]
     const isNew = staging.step !== null || switching.length > 0 || place.length > 0
-    const start = await this.#start(during.started, before?.started ?? [], {
+    const start = await this.#start(toStart(units.map(({ path }) => basename(path))), before.started, {
       areNew: placeOf('unit').length > 0,
       isSwitched: switching.length > 0,
     })
+    const during: Manifest = {
+      ...withEntries(before, placings),
+      folders: [...new Set([...before.folders, ...made])],
+      started: [...start.started],
+    }
+    // What is in place needs no other name any more.
+    const placed = withEntries(
+      during,
+      placings.map(({ entry: { before: _, ...entry } }) => ({ entry })),
+    )
+    const after = obsolete.reduce((manifest, { entry }) => withoutEntry(manifest, entry.path), placed)
 
+    const folders = [layout.lib, layout.replaced, ...wanted.map(({ path }) => dirname(path))]
     const steps = [
-      ...tidySteps([layout.lib, layout.replaced, layout.binDir, ...files.map(({ path }) => dirname(path))]),
+      ...tidySteps([...new Set(folders)]),
       ...(staging.step ? [staging.step] : []),
       ...(isNew ? [verifyStep(staging.folder, source)] : []),
+      ...(isEqual(recorded, during) ? [] : [recordStep(layout.manifest, recorded, during)]),
       ...placings.flatMap(({ save }) => save ?? []),
-      ...(isEqual(before, during) ? [] : [recordStep(layout.manifest, before, during)]),
       ...switching,
       ...placeOf('plugin'),
       ...placeOf('command'),
       ...obsolete.flatMap(({ step }) => step ?? []),
       ...placeOf('unit'),
       ...placeOf('conf'),
-      ...start,
+      ...start.steps,
       ...(isEqual(during, after) ? [] : [recordStep(layout.manifest, during, after)]),
     ]
     const cleaning = [
-      ...planForgetting(layout.replaced, before, after),
+      ...planForgetting(layout.replaced, before, [
+        ...keptNames(after),
+        // What was not put back is told, for whoever misses it.
+        ...obsolete.flatMap(({ entry, note }) => (note ? keptNames({ entries: [entry] }) : [])),
+      ]),
       ...planPruning(layout, staging.name, used === staging.name ? null : used),
     ]
     if (used !== null && switching.length > 0 && !systemd?.start)
@@ -207,21 +214,25 @@ export class Planner {
       })
     if (systemd?.start && systemctl === null)
       notes.push({ path: 'systemctl', text: 'systemd does not run here: nothing was started' })
-    return { name: staging.name, types, steps, cleaning, startedBefore: before?.started ?? [], notes }
+    return { name: staging.name, types, steps, cleaning, startedBefore: before.started, notes }
   }
 
+  /** @returns `started`: the units that an installer has started, which an uninstaller is to stop */
   async #start(
     units: readonly string[],
     startedBefore: readonly string[],
     { areNew, isSwitched }: { areNew: boolean; isSwitched: boolean },
-  ): Promise<Step[]> {
+  ): Promise<{ steps: Step[]; started: readonly string[] }> {
     const { systemd, systemctl } = this.options
-    if (!systemd?.start || systemctl === null) return []
-    const running = !areNew && (await areStarted(systemctl, units))
-    if (running && !isSwitched) return []
+    if (!systemd?.start) return { steps: [], started: startedBefore }
+    const running = systemctl !== null && !areNew && (await areStarted(systemctl, units))
+    // Others may have started them.
+    const started =
+      systemctl === null || running ? units.filter((unit) => startedBefore.includes(unit)) : units
+    if (systemctl === null || (running && !isSwitched)) return { steps: [], started }
     const added = units.filter((unit) => !startedBefore.includes(unit))
     const services = units.filter((unit) => unit.endsWith('.service'))
-    return [
+    const steps = [
       systemctlStep(systemctl, ['daemon-reload'], null),
       ...(running
         ? []
@@ -235,5 +246,6 @@ export class Planner {
       // What runs is the version before; launchers do without a daemon meanwhile.
       ...(services.length > 0 ? [systemctlStep(systemctl, ['try-restart', ...services], null)] : []),
     ]
+    return { steps, started }
   }
 }

@@ -1,11 +1,12 @@
 /** The inverse of installing one name: what is ours goes, what stood there before comes back. */
-import { lstatSync, readFileSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
-import { isKept, isSame, putBack } from './entry.ts'
+import { existsSync, lstatSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { isKept, isOurs, isSame, isUnsaved, putBack } from './entry.ts'
 import { attempt, InstallError } from './error.ts'
-import { type Found, look, remove, replaceLink, replaceText } from './files.ts'
-import type { Entry } from './manifest.ts'
+import { copyNew, type Found, look, remove, replace, replaceLink, replaceText } from './files.ts'
+import type { Entry, Saved } from './manifest.ts'
 import type { Note, Step } from './step.ts'
+import { type Written, writtenThrough } from './written.ts'
 
 export interface TakeBack {
   readonly entry: Entry
@@ -22,50 +23,85 @@ const remake = (path: string, found: Found): (() => void) => {
   return () => replaceText(path, text, mode)
 }
 
+/** @param put puts into the place of ours what shall be there */
+const backStep = (entry: Entry, action: Step['action'], text: string, put: () => void): Step => ({
+  action,
+  path: entry.path,
+  text,
+  take: ({ undo }) =>
+    attempt(`restoring ${entry.path}`, () => {
+      const now = look(entry.path)
+      if (now === null || !isOurs(now, entry))
+        throw new InstallError(`${entry.path} was changed meanwhile`, 'try once more')
+      undo.push(`bring ${entry.path} back to what it was`, remake(entry.path, now))
+      put()
+    }),
+})
+
+const keptAs = (replaced: Saved | null, folder: string): string | null =>
+  replaced?.kind === 'file' ? join(folder, replaced.name) : null
+
+/** What a note says of what is not put back. */
+const beforeThat = (replaced: Saved | null, folder: string): string => {
+  if (replaced === null) return ''
+  return replaced.kind === 'link'
+    ? `; before there was a link to ${replaced.target}`
+    : `; what was there before is kept in ${keptAs(replaced, folder)}`
+}
+
+/** Ours is gone, or something else is in its place. */
+const planLeaving = (entry: Entry, found: Found | null, folder: string): TakeBack => {
+  const { path, replaced } = entry
+  // An uninstaller that was killed has been here.
+  const isBack = replaced ? isSame(found, replaced) : found === null
+  if (isBack) return { entry, step: null, note: null }
+  const what = found === null ? 'somebody has removed it' : 'somebody has put something else there since'
+  const text = `${path} is left as it is: ${what}${beforeThat(replaced, folder)}`
+  return { entry, step: null, note: { path, text } }
+}
+
+/** What somebody has written through our link stays: a file in its place. */
+const planKeepingWritten = (entry: Entry, written: Written, folder: string): TakeBack => {
+  const { path, replaced } = entry
+  const { mode, uid, gid, mtimeMs } = written.found.stat
+  const attributes = { mode: mode & 0o7777, uid, gid, mtime: mtimeMs }
+  const text = `${path} stays: somebody has written something else there since${beforeThat(replaced, folder)}`
+  return {
+    entry,
+    step: backStep(entry, 'restore', `put what was written to ${written.path} at ${path}`, () =>
+      replace(path, (temporary) => copyNew(written.path, temporary, attributes)),
+    ),
+    note: { path, text },
+  }
+}
+
+/** Why what was there at first can't come back; null where it can. */
+const hindranceOf = (replaced: Saved, path: string, folder: string): string | null => {
+  if (replaced.kind === 'file')
+    return isKept(replaced, folder)
+      ? null
+      : `${keptAs(replaced, folder)}, which was at ${path}, is gone or changed: it can not be put back`
+  return existsSync(resolve(realpathSync(dirname(path)), replaced.target))
+    ? null
+    : `the link to ${replaced.target}, which was at ${path}, leads to nothing: it is not put back`
+}
+
 /** @param folder where is kept what was replaced */
 export const planTakeBack = (entry: Entry, folder: string): TakeBack => {
-  const { path, made, replaced } = entry
+  const { path, replaced, role } = entry
   const found = attempt(`looking at ${path}`, () => look(path))
-  const kept = replaced?.kind === 'file' ? join(folder, replaced.name) : null
-  if (!isSame(found, made)) {
-    // An uninstaller that was killed has been here.
-    const isBack = replaced ? isSame(found, replaced) : found === null
-    if (isBack) return { entry, step: null, note: null }
-    const what = found === null ? 'somebody has removed it' : 'somebody has put something else there since'
-    const before =
-      kept === null
-        ? replaced
-          ? `; before there was a link to ${replaced.kind === 'link' ? replaced.target : ''}`
-          : ''
-        : `; what was there before is kept in ${kept}`
-    return { entry, step: null, note: { path, text: `${path} is left as it is: ${what}${before}` } }
-  }
-  const canRestore = replaced !== null && isKept(replaced, folder)
-  const note =
-    replaced === null || canRestore
-      ? null
-      : { path, text: `${kept}, which was at ${path}, is gone or changed: it can not be put back` }
+  if (!isOurs(found, entry) || isUnsaved(found, replaced, folder)) return planLeaving(entry, found, folder)
+  const written = role === 'plugin' ? writtenThrough(path) : null
+  if (written) return planKeepingWritten(entry, written, folder)
+  const hindrance = replaced === null ? null : hindranceOf(replaced, path, folder)
+  const note = hindrance === null ? null : { path, text: hindrance }
+  if (replaced === null || hindrance !== null)
+    return { entry, step: backStep(entry, 'remove', `remove ${path}`, () => remove(path)), note }
   const text =
-    replaced === null || !canRestore
-      ? `remove ${path}`
-      : replaced.kind === 'link'
-        ? `put the link to ${replaced.target} back at ${path}`
-        : `put ${kept} back at ${path}`
-  const step: Step = {
-    action: canRestore ? 'restore' : 'remove',
-    path,
-    text,
-    take: ({ undo }) =>
-      attempt(`restoring ${path}`, () => {
-        const now = look(path)
-        if (now === null || !isSame(now, made))
-          throw new InstallError(`${path} was changed meanwhile`, 'try once more')
-        undo.push(`bring ${path} back to what it was`, remake(path, now))
-        if (canRestore) putBack(replaced, path, folder)
-        else remove(path)
-      }),
-  }
-  return { entry, step, note }
+    replaced.kind === 'link'
+      ? `put the link to ${replaced.target} back at ${path}`
+      : `put ${keptAs(replaced, folder)} back at ${path}`
+  return { entry, step: backStep(entry, 'restore', text, () => putBack(replaced, path, folder)), note }
 }
 
 /** Forgets a file that was kept, when nothing needs it any more. */

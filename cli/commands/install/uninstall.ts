@@ -7,10 +7,18 @@ import { look, remove, syncFolder } from './files.ts'
 import { removeEmpty, tidySteps } from './folders.ts'
 import type { Layout } from './layout.ts'
 import { withLocks } from './lock.ts'
-import { type Manifest, readManifest, withoutEntry, writeManifest } from './manifest.ts'
+import {
+  emptyManifest,
+  keptNames,
+  type Manifest,
+  readManifest,
+  withEntries,
+  writeManifest,
+} from './manifest.ts'
 import type { Note, Plan, Progress, Step } from './step.ts'
 import { forgetStep, planTakeBack, type TakeBack } from './take-back.ts'
 import { systemctlStep } from './units.ts'
+import { namesIn, unrecorded } from './unrecorded.ts'
 import { removeVersionStep, usersOf, versionsIn } from './versions.ts'
 
 export interface UninstallOptions {
@@ -27,6 +35,14 @@ export interface Uninstalled extends Plan {
   readonly failures: readonly InstallError[]
 }
 
+/** Where an installer may have been interrupted, whatever it was about to do. */
+const foldersOf = ({ lib, replaced, binDir, command }: Layout): string[] => [
+  lib,
+  replaced,
+  binDir,
+  dirname(command),
+]
+
 const isFolder = (path: string): boolean =>
   attempt(`looking at ${path}`, () => statSync(path, { throwIfNoEntry: false }))?.isDirectory() ?? false
 
@@ -36,10 +52,11 @@ const order = { conf: 0, unit: 1, plugin: 2, command: 3 } as const
 const folderStep = (path: string): Step => ({
   action: 'remove',
   path,
-  text: `remove the folder ${path} if it is empty`,
-  take: () => {
-    removeEmpty(path)
-  },
+  text: `remove the folder ${path}`,
+  take: () =>
+    attempt(`removing ${path}`, () => {
+      removeEmpty(path)
+    }),
 })
 
 const linkStep = (path: string): Step => ({
@@ -81,30 +98,35 @@ class Uninstaller {
     }
   }
 
-  async run(manifest: Manifest | null): Promise<void> {
+  /** @param recorded what the manifest says; null where there is none */
+  async run(recorded: Manifest | null): Promise<void> {
     const { layout, systemctl } = this.options
-    const entries = [...(manifest?.entries ?? [])].sort((a, b) => order[a.role] - order[b.role])
-    const takeBacks = entries.map((entry) => planTakeBack(entry, layout.replaced))
+    const manifest = recorded ?? emptyManifest
+    // Nothing may lead to what goes.
+    const entries = [...manifest.entries, ...unrecorded(layout, manifest)]
+    const takeBacks = entries
+      .sort((a, b) => order[a.role] - order[b.role])
+      .map((entry) => planTakeBack(entry, layout.replaced))
     this.#notes.push(...takeBacks.flatMap(({ note }) => note ?? []))
-    const started = manifest?.started ?? []
+    const { started } = manifest
     if (systemctl !== null && started.length > 0)
       await this.#take(systemctlStep(systemctl, ['disable', '--now', ...started], null))
-    let left = manifest
     const isBack: TakeBack[] = []
-    for (const takeBack of takeBacks) {
-      const { entry, step } = takeBack
-      if (step && !(await this.#take(step))) continue
-      if (left) left = withoutEntry(left, entry.path)
-      isBack.push(takeBack)
-    }
+    for (const takeBack of takeBacks)
+      if (!takeBack.step || (await this.#take(takeBack.step))) isBack.push(takeBack)
     if (systemctl !== null && started.length > 0)
       await this.#take(systemctlStep(systemctl, ['daemon-reload'], null))
-    const changed = new Set(isBack.map(({ entry }) => dirname(entry.path)).filter(isFolder))
-    if (!this.options.dryRun) for (const folder of changed) syncFolder(folder)
+    const folders = [...new Set(entries.map(({ path }) => dirname(path)))]
+    if (!this.options.dryRun) for (const folder of folders.filter(isFolder)) syncFolder(folder)
     // What was kept goes when its copy is on the disk.
     await this.#forget(isBack)
-    if (left && left.entries.length > 0) await this.#take(this.#recordStep(left))
-    else await this.#removeAll(manifest)
+    for (const step of tidySteps([...new Set([...foldersOf(layout), ...folders])])) await this.#take(step)
+    const left = takeBacks.filter((takeBack) => !isBack.includes(takeBack))
+    if (left.length === 0) {
+      await this.#removeAll(recorded)
+      this.#tellOfKept(takeBacks)
+    } else if (isFolder(layout.lib))
+      await this.#take(this.#recordStep(withEntries({ ...manifest, entries: [] }, left)))
   }
 
   #recordStep(left: Manifest): Step {
@@ -126,7 +148,7 @@ class Uninstaller {
     }
   }
 
-  async #removeAll(manifest: Manifest | null): Promise<void> {
+  async #removeAll(recorded: Manifest | null): Promise<void> {
     const { layout } = this.options
     if (look(layout.current)?.kind === 'link') await this.#take(linkStep(layout.current))
     for (const name of versionsIn(layout)) {
@@ -139,11 +161,29 @@ class Uninstaller {
           text: `${folder} is used by ${users}, and stays; uninstall once more when that has ended`,
         })
     }
-    for (const step of tidySteps([layout.lib, layout.replaced])) await this.#take(step)
-    if (manifest) await this.#take(linkStep(layout.manifest))
-    const own = [layout.replaced, layout.lib, dirname(layout.command), dirname(layout.lib), layout.prefix]
-    const folders = [...new Set([...own, ...[...(manifest?.folders ?? [])].reverse()])]
-    for (const path of folders.filter(isFolder)) await this.#take(folderStep(path))
+    if (recorded) await this.#take(linkStep(layout.manifest))
+    const folders = [layout.replaced, layout.lib, dirname(layout.command), dirname(layout.lib), layout.prefix]
+    for (const path of new Set([...folders, ...[...(recorded?.folders ?? [])].reverse()]))
+      if (isFolder(path) && this.#isEmptied(path)) await this.#take(folderStep(path))
+  }
+
+  /** Whether nothing is in a folder but what was removed, or would be. */
+  #isEmptied(folder: string): boolean {
+    const removed = new Set(this.#taken.flatMap(({ action, path }) => (action === 'remove' ? path : [])))
+    return namesIn(folder).every((name) => removed.has(join(folder, name)))
+  }
+
+  /** What is in the folder of files that were kept, and that no note has told of. */
+  #tellOfKept(takeBacks: readonly TakeBack[]): void {
+    const { replaced } = this.options.layout
+    if (!isFolder(replaced) || this.#isEmptied(replaced)) return
+    const gone = new Set(this.#taken.map(({ path }) => path))
+    const told = new Set(keptNames({ entries: takeBacks.map(({ entry }) => entry) }))
+    for (const name of namesIn(replaced)) {
+      const path = join(replaced, name)
+      if (gone.has(path) || told.has(name)) continue
+      this.#notes.push({ path, text: `${path} stays: it was kept once, and nothing tells where it belongs` })
+    }
   }
 }
 
@@ -157,7 +197,6 @@ const toInstallError = (error: unknown): InstallError =>
 export const uninstall = async (options: UninstallOptions): Promise<Uninstalled> => {
   const { layout, signal, dryRun } = options
   const uninstaller = new Uninstaller(options)
-  if (!isFolder(layout.lib)) return uninstaller.outcome
   if (dryRun) await uninstaller.run(readManifest(layout.manifest))
   else {
     const folders = [layout.lib, layout.binDir].filter(isFolder)

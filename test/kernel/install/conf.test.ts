@@ -3,6 +3,8 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, 
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { winnerOf } from '../../../cli/commands/install/conf.ts'
+import { layoutOf } from '../../../cli/commands/install/layout.ts'
+import { uninstall } from '../../../cli/commands/install/uninstall.ts'
 import { toStart, unitText } from '../../../cli/commands/install/units.ts'
 import { type BuildOptions, type Machine, machine } from './stand-in.ts'
 
@@ -47,6 +49,20 @@ describe('a configuration', () => {
     expect(readFileSync(join(confDir, '10-mynet.conflist'), 'utf8')).toBe('old')
   })
 
+  test.each([0o644, 0o600])(
+    'that was there already, with mode %o, is not ours: it stays when all else goes',
+    async (mode) => {
+      const { host, args, confDir } = await withConf(list(bridge))
+      mkdirSync(confDir, { recursive: true })
+      writeFileSync(join(confDir, '10-mynet.conflist'), list(bridge), { mode })
+      const before = host.state()
+      expect((await host.install(...args)).status).toBe(0)
+      expect((await host.install(...args)).out).toContain('; nothing is to do')
+      expect(await host.uninstall()).toMatchObject({ status: 0, err: '' })
+      expect(host.state()).toEqual(before)
+    },
+  )
+
   test('that somebody has edited since stays', async () => {
     const { host, args, confDir } = await withConf(list(bridge))
     await host.install(...args)
@@ -76,6 +92,13 @@ describe('a configuration', () => {
     expect(out).not.toContain('"cilium"')
   })
 
+  test('with an IPAM plugin that is not there: told', async () => {
+    const { host, args } = await withConf(list({ ...bridge, ipam: { type: 'whereabouts' } }))
+    const { status, out } = await host.install(...args)
+    expect(status).toBe(0)
+    expect(out).toContain('note: plugin "whereabouts" is not ours, and is not there\n')
+  })
+
   test.each<[string, string, RegExp]>([
     ['no JSON', '{', /error parsing configuration list/],
     ['no list', '{"name":"x","type":"bridge"}', /no plugin configs found/],
@@ -89,6 +112,16 @@ describe('a configuration', () => {
       'a plugin in the place of an IPAM plugin',
       list({ ...bridge, ipam: { type: 'ptp' } }),
       /not an IPAM plugin/,
+    ],
+    [
+      'a version that nobody speaks',
+      JSON.stringify({ cniVersion: '9.9.9', name: 'mynet', plugins: [bridge] }),
+      /incompatible CNI versions\n.*9\.9\.9/,
+    ],
+    [
+      'a plugin first that works on what others have made',
+      list({ type: 'portmap', capabilities: { portMappings: true } }, bridge),
+      /portmap comes first, but works on what another plugin has made\n {2}put it behind/,
     ],
     ['more than a configuration has', `${' '.repeat(2 << 20)}{}`, /is no file of at most/],
   ])('with %s is refused, and nothing is installed', async (_what, text, words) => {
@@ -153,6 +186,11 @@ const withUnits = async (script = '', build: BuildOptions = { units, command: tr
   }
 }
 
+const uninstallBy = (host: Machine, systemctl: string) => {
+  const layout = layoutOf({ binDir: host.binDir, prefix: host.prefix, copy: false })
+  return uninstall({ layout, systemctl, signal: new AbortController().signal, dryRun: false })
+}
+
 describe('units', () => {
   test('name the places of this installation; nothing is started', async () => {
     const { host, folder } = await withUnits()
@@ -169,6 +207,38 @@ describe('units', () => {
     expect(host.state()).toEqual(before)
   })
 
+  test('that were there already are not ours: they stay when all else goes', async () => {
+    const { host, folder } = await withUnits()
+    mkdirSync(folder, { recursive: true })
+    for (const [name, text] of Object.entries(units))
+      writeFileSync(join(folder, name), unitText(text, { command: `${host.prefix}/bin/linkwright`, ...host }))
+    const before = host.state()
+    expect(await host.install('--systemd', '--systemd-dir', folder)).toMatchObject({ status: 0, err: '' })
+    expect(await host.uninstall()).toMatchObject({ status: 0, err: '' })
+    expect(host.state()).toEqual(before)
+  })
+
+  test('share what an interrupted installation has left: it is told once', async () => {
+    const { host, folder } = await withUnits()
+    mkdirSync(folder, { recursive: true })
+    const name = '.linkwright-01234567-89ab-cdef-0123-456789abcdef'
+    writeFileSync(join(folder, name), 'half')
+    const { out } = await host.install('--systemd', '--systemd-dir', folder)
+    expect(out.split('\n').filter((line) => line.includes('interrupted'))).toEqual([
+      `remove ${folder}/${name}, which an interrupted installation left`,
+    ])
+  })
+
+  test('that somebody else has started are not stopped', async () => {
+    const { host, folder, program, told } = await withUnits()
+    mkdirSync(folder, { recursive: true })
+    await host.install('--systemd', '--systemd-dir', folder)
+    writeFileSync(program, readFileSync(program, 'utf8').replace('is-*) exit 3 ;;', 'is-*) exit 0 ;;'))
+    await host.installBy({ systemd: { folder, start: true }, systemctl: program })
+    await uninstallBy(host, program)
+    expect(told().filter((line) => !line.startsWith('is-'))).toEqual([])
+  })
+
   test('are enabled and started with --start, and stopped before they go', async () => {
     const { host, folder, program, told } = await withUnits()
     const systemd = { folder, start: true }
@@ -178,11 +248,7 @@ describe('units', () => {
       'enable --now linkwright.socket linkwright.service',
       'try-restart linkwright.service',
     ])
-    const { uninstall } = await import('../../../cli/commands/install/uninstall.ts')
-    const { layoutOf } = await import('../../../cli/commands/install/layout.ts')
-    const layout = layoutOf({ binDir: host.binDir, prefix: host.prefix, copy: false })
-    const { signal } = new AbortController()
-    const { steps, failures } = await uninstall({ layout, systemctl: program, signal, dryRun: false })
+    const { steps, failures } = await uninstallBy(host, program)
     expect(failures).toEqual([])
     expect(told().slice(3)).toEqual(['disable --now linkwright.socket linkwright.service', 'daemon-reload'])
     const texts = steps.map(({ text }) => text)
@@ -243,10 +309,13 @@ describe('units', () => {
   })
 
   test('without systemd are there, and it is told that nothing was started', async () => {
-    const { host, folder } = await withUnits()
+    const { host, folder, program, told } = await withUnits()
     const { notes } = await host.installBy({ systemd: { folder, start: true }, systemctl: null })
     expect(notes.map(({ text }) => text)).toEqual(['systemd does not run here: nothing was started'])
     expect(readdirSync(folder)).toHaveLength(4)
+    // Nor will anything be stopped.
+    await uninstallBy(host, program)
+    expect(told()).toEqual([])
   })
 
   test('can not name every path', async () => {

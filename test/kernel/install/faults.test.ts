@@ -2,13 +2,17 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
+  chmodSync,
   constants,
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   readlinkSync,
+  rmSync,
   utimesSync,
+  writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -93,18 +97,42 @@ describe('a file system', () => {
     it.outside.putForeign('bridge')
     await it.refused(/copying to .*ENOSPC.*\n {2}the file system is full/)
   })
+
+  test('that does not count its room is no full one', async () => {
+    const space = await privateHost()
+    await space.must('mkdir', ['/run/disk'])
+    await space.must('mount', ['-t', 'ramfs', '-o', 'mode=755', 'ramfs', '/run/disk'])
+    const it = new Host(space)
+    await it.build('build')
+    expect(await it.run('install', '--from', '/run/build')).toMatchObject({ status: 0, stderr: '' })
+  })
 })
 
+const straceOf = (calls: string, fault: string): string[] => [
+  ...['-qq', '-o', '/dev/null', '-e', `trace=${calls}`, '-e', `inject=${calls}:${fault}`],
+  ...[process.execPath, linkwright],
+]
+
 /** Installs in a process of its own, which fails, or is killed, at one of the names that it gives. */
-const strained = (host: Machine, fault: string): Promise<Finished> => {
-  const calls = '?rename,?renameat,?renameat2'
-  const strace = ['-qq', '-o', '/dev/null', '-e', `trace=${calls}`, '-e', `inject=${calls}:${fault}`]
-  const args = [process.execPath, linkwright, 'install', ...host.where, '--from', host.build]
-  return run('strace', [...strace, ...args])
+const strained = (host: Machine, fault: string, ...args: string[]): Promise<Finished> => {
+  const strace = straceOf('?rename,?renameat,?renameat2', fault)
+  return run('strace', [...strace, 'install', ...host.where, '--from', host.build, ...args])
 }
 
-/** The version, what is kept, the manifest, the switch, three plugins. */
+/** Uninstalls likewise, with a fault at one of the names that it removes. */
+const strainedUninstall = (host: Machine, fault: string): Promise<Finished> =>
+  run('strace', [...straceOf('?unlink,?unlinkat', fault), 'uninstall', ...host.where])
+
+/** The version, the manifest, what is kept, the switch, three plugins. */
 const renames = [1, 2, 3, 4, 5, 6, 7]
+
+/** A configuration in the build's folder, which is no part of a machine's state. */
+const confIn = (host: Machine, mtu: number): string => {
+  const file = join(host.build, '10-x.conflist')
+  const plugins = [{ type: 'bridge', mtu, ipam: {} }]
+  writeFileSync(file, JSON.stringify({ cniVersion: '1.0.0', name: 'x', plugins }))
+  return file
+}
 
 describe('an installer', () => {
   test.each(renames)('that fails at name %i undoes everything', async (n) => {
@@ -137,12 +165,96 @@ describe('an installer', () => {
     },
   )
 
+  /** Those, the command line, a unit, a configuration. */
+  test.each([...renames, 8, 9, 10])(
+    'that is killed at name %i leaves nothing behind once uninstalled',
+    async (n) => {
+      const host = await machine({ command: true, units: { 'linkwright.service': '[Service]\n' } })
+      host.putForeign('bridge')
+      const [unitDir, confDir] = [join(host.root, 'etc/systemd'), join(host.root, 'etc/net.d')]
+      for (const folder of [unitDir, confDir]) mkdirSync(folder, { recursive: true })
+      const before = host.state()
+      const conf = confIn(host, 1400)
+      const args = ['--systemd', '--systemd-dir', unitDir, '--conf', conf, '--conf-dir', confDir]
+      const { status, signal } = await strained(host, `signal=SIGKILL:when=${n}`, ...args)
+      expect(status === 137 || signal === 'SIGKILL').toBe(true)
+      expect(await host.uninstall()).toMatchObject({ status: 0, err: '' })
+      expect(host.state()).toEqual(before)
+    },
+  )
+
+  test.each(['uninstalled', 'installed anew'])(
+    'that is killed while it writes over what is ours takes nothing from its owner: %s',
+    async (next) => {
+      const host = await machine()
+      const confDir = join(host.root, 'etc/net.d')
+      mkdirSync(confDir, { recursive: true })
+      writeFileSync(join(confDir, '10-x.conflist'), 'theirs')
+      const before = host.state()
+      const args = ['--conf', confIn(host, 1400), '--conf-dir', confDir]
+      expect((await host.install(...args)).status).toBe(0)
+      confIn(host, 1500)
+      // The manifest, the configuration.
+      await strained(host, 'signal=SIGKILL:when=2', ...args)
+      expect(readFileSync(join(confDir, '10-x.conflist'), 'utf8')).toContain('1400')
+      if (next === 'installed anew') {
+        expect((await host.install(...args)).status).toBe(0)
+        expect(readFileSync(join(confDir, '10-x.conflist'), 'utf8')).toContain('1500')
+        expect((await host.install(...args)).out).toContain('nothing is to do')
+      }
+      expect(await host.uninstall()).toMatchObject({ status: 0, err: '' })
+      expect(host.state()).toEqual(before)
+    },
+  )
+
+  test.each<[string, number[]]>([
+    ['uninstalled', []],
+    ['installed anew', [1400]],
+    ['with another one in its place', [1500]],
+    ['installed anew, with another one in its place then', [1400, 1500]],
+  ])(
+    'that is killed before it has kept what was there already leaves that there: %s',
+    async (_next, mtus) => {
+      const host = await machine()
+      const confDir = join(host.root, 'etc/net.d')
+      mkdirSync(confDir, { recursive: true })
+      mkdirSync(host.binDir, { recursive: true })
+      const conf = confIn(host, 1400)
+      copyFileSync(conf, join(confDir, '10-x.conflist'))
+      chmodSync(join(confDir, '10-x.conflist'), 0o600)
+      const before = host.state()
+      const args = ['--conf', conf, '--conf-dir', confDir]
+      // The version, the manifest, what is kept.
+      await strained(host, 'signal=SIGKILL:when=3', ...args)
+      for (const mtu of mtus) {
+        confIn(host, mtu)
+        expect((await host.install(...args)).status).toBe(0)
+      }
+      expect(await host.uninstall()).toMatchObject({ status: 0, err: '' })
+      expect(host.state()).toEqual(before)
+    },
+  )
+
+  test('that can not remove a name, without a manifest, leaves what it leads to', async () => {
+    const host = await machine()
+    host.putForeign('ptp')
+    const before = host.state()
+    await host.install()
+    rmSync(join(host.lib, 'installed.json'))
+    const { status, stderr } = await strainedUninstall(host, 'error=EIO:when=1')
+    expect(stderr).toMatch(/^linkwright: restoring .*bridge: EIO/)
+    expect(status).toBe(1)
+    expect(readFileSync(join(host.binDir, 'bridge'), 'latin1')).toContain('ELF')
+    expect(await host.uninstall()).toMatchObject({ status: 0, err: '' })
+    expect(host.state()).toEqual(before)
+  })
+
   test('that can not undo what it has done tells so', async () => {
     const host = await machine()
     await host.install()
     host.putForeign('bridge')
     await rebuild(host, { version: '0.2.0' })
-    // The version, what is kept, the manifest and the switch have been done; neither bridge nor the way back can be.
+    // The version, the manifest, what is kept and the switch have been done; neither bridge nor the way back can be.
     const { status, stderr } = await strained(host, 'error=EIO:when=5+')
     expect(status).toBe(1)
     expect(stderr).toMatch(/^linkwright: placing .*bridge: EIO/)

@@ -123,7 +123,9 @@ describe('what was there before', () => {
     const bridge = host.putForeign('bridge', 'the bridge of somebody', 0o750)
     chownSync(bridge, 1001, 127)
     chmodSync(bridge, 0o4750)
-    symlinkSync('/usr/lib/cni/ptp', join(host.binDir, 'ptp'))
+    const other = join(host.root, 'build/ptp')
+    symlinkSync(other, join(host.binDir, 'ptp'))
+    writeFileSync(other, 'the ptp of somebody')
     const { ino, mtimeMs } = statSync(bridge)
     const before = host.state()
     expect((await host.install()).status).toBe(0)
@@ -134,7 +136,7 @@ describe('what was there before', () => {
     expect(host.state()).toEqual(before)
     const { ino: inoAfter, mtimeMs: mtimeAfter, gid } = statSync(bridge)
     expect({ ino: inoAfter, mtimeMs: mtimeAfter, gid }).toEqual({ ino, mtimeMs, gid: 127 })
-    expect(out).toContain(`put the link to /usr/lib/cni/ptp back at ${join(host.binDir, 'ptp')}\n`)
+    expect(out).toContain(`put the link to ${other} back at ${join(host.binDir, 'ptp')}\n`)
   })
 
   test('stays where somebody has put another thing there since, and that is told', async () => {
@@ -251,6 +253,17 @@ describe('another version', () => {
     expect(readdirSync(host.binDir)).toEqual(['ptp'])
   })
 
+  test('keeps what it can not put back there', async () => {
+    const host = await machine()
+    host.putForeign('ptp', 'old ptp')
+    await host.install()
+    host.putForeign('ptp', 'newer')
+    await rebuild(host, { version: '0.2.0', types: ['bridge', 'vlan'] })
+    const { out } = await host.install()
+    expect(out).toContain(`what was there before is kept in ${host.lib}/replaced/ptp\n`)
+    expect(readFileSync(join(host.lib, 'replaced/ptp'), 'utf8')).toBe('old ptp')
+  })
+
   test('of the same build is made anew where a file was changed', async () => {
     const host = await machine()
     await host.install()
@@ -291,15 +304,129 @@ test('what this build has made can be installed, also from where it was installe
   expect(existsSync(host.prefix)).toBe(false)
 })
 
-test('who writes through the name of one plugin, as cp does, has changed no other', async () => {
+describe('without a manifest', () => {
+  test('an uninstaller finds what is ours, and puts back what was kept', async () => {
+    const host = await machine({ command: true })
+    host.putForeign('bridge')
+    host.putForeign('calico')
+    const before = host.state()
+    await host.install()
+    unlinkSync(join(host.lib, 'installed.json'))
+    expect(await host.uninstall()).toMatchObject({ status: 0, err: '' })
+    expect(host.state()).toEqual(before)
+  })
+
+  test('it does so where the whole prefix is gone', async () => {
+    const host = await machine({ command: true })
+    host.putForeign('calico')
+    const before = host.state()
+    await host.install()
+    rmSync(host.prefix, { recursive: true })
+    const { status, out } = await host.uninstall()
+    expect(status).toBe(0)
+    expect(out).toContain(`remove ${host.binDir}/bridge\n`)
+    expect(host.state()).toEqual(before)
+  })
+
+  test('it does not choose among what was kept, but tells', async () => {
+    const host = await machine()
+    host.putForeign('bridge')
+    await host.install()
+    unlinkSync(join(host.lib, 'installed.json'))
+    const kept = join(host.lib, 'replaced')
+    writeFileSync(join(kept, 'bridge.2'), 'another')
+    const { status, out } = await host.uninstall()
+    expect(status).toBe(0)
+    expect(readdirSync(host.binDir)).toEqual([])
+    for (const name of ['bridge', 'bridge.2'])
+      expect(out).toContain(
+        `note: ${kept}/${name} stays: it was kept once, and nothing tells where it belongs`,
+      )
+    expect(readdirSync(kept)).toEqual(['bridge', 'bridge.2'])
+  })
+
+  test('an installer goes on where the one before has ended', async () => {
+    const host = await machine({ command: true })
+    host.putForeign('bridge')
+    const before = host.state()
+    await host.install()
+    unlinkSync(join(host.lib, 'installed.json'))
+    expect((await host.install()).status).toBe(0)
+    expect((await host.install()).out).toContain('nothing is to do')
+    await host.uninstall()
+    expect(host.state()).toEqual(before)
+  })
+})
+
+test('what nobody asks for any more is told, and no change', async () => {
   const host = await machine()
+  host.putForeign('bridge', 'old')
   await host.install()
-  const foreign = join(host.root, 'flannel')
-  writeFileSync(foreign, '#!/bin/sh\necho I am flannel\n', { mode: 0o755 })
-  execFileSync('cp', ['-f', foreign, join(host.binDir, 'ptp')])
-  expect(version(join(host.binDir, 'ptp'))).toBe('I am flannel\n')
-  for (const type of ['bridge', 'host-local'])
-    expect(JSON.parse(version(join(host.binDir, type)))).toMatchObject({ cniVersion: '1.1.0' })
+  host.putForeign('bridge', 'new')
+  await host.uninstall()
+  const before = host.state()
+  const kept = join(host.lib, 'replaced/bridge')
+  expect(JSON.parse((await host.uninstall('--json')).out)).toMatchObject({
+    changed: false,
+    steps: [],
+    notes: [{ path: kept }],
+  })
+  expect(host.state()).toEqual(before)
+})
+
+test('of two installations for one folder, neither brings back links to the other one when that is gone', async () => {
+  const host = await machine()
+  mkdirSync(host.binDir, { recursive: true })
+  const before = host.state()
+  const where = ['--bin-dir', host.binDir, '--prefix', join(host.root, 'other'), '--whole-node']
+  await host.install()
+  expect((await host.call('install', ...where, '--from', host.build)).status).toBe(0)
+  expect((await host.uninstall()).status).toBe(0)
+  const { status, out } = await host.call('uninstall', ...where)
+  expect(status).toBe(0)
+  expect(out).toMatch(/note: the link to \S*current\/bin\/bridge, which was at \S*, leads to nothing/)
+  expect(host.state()).toEqual(before)
+})
+
+describe('what somebody has written through the name of a plugin, as cp does', () => {
+  const written = async () => {
+    const host = await machine()
+    host.putForeign('ptp', 'old')
+    await host.install()
+    const foreign = join(host.root, 'build/foreign')
+    writeFileSync(foreign, '#!/bin/sh\necho I am flannel\n', { mode: 0o755 })
+    execFileSync('cp', ['-f', foreign, join(host.binDir, 'ptp')])
+    return { host, foreign }
+  }
+
+  test('has changed no other', async () => {
+    const { host } = await written()
+    expect(version(join(host.binDir, 'ptp'))).toBe('I am flannel\n')
+    for (const type of ['bridge', 'host-local'])
+      expect(JSON.parse(version(join(host.binDir, type)))).toMatchObject({ cniVersion: '1.1.0' })
+  })
+
+  test('stays when ours go', async () => {
+    const { host } = await written()
+    const { status, out } = await host.uninstall()
+    expect(status).toBe(0)
+    expect(out).toContain(
+      `note: ${host.binDir}/ptp stays: somebody has written something else there since; what was there before is kept in ${host.lib}/replaced/ptp\n`,
+    )
+    expect(readdirSync(host.binDir)).toEqual(['ptp'])
+    expect(version(join(host.binDir, 'ptp'))).toBe('I am flannel\n')
+  })
+
+  test('is kept when ours are installed once more, and comes back', async () => {
+    const { host } = await written()
+    expect((await host.install()).status).toBe(0)
+    expect(JSON.parse(version(join(host.binDir, 'ptp')))).toMatchObject({ cniVersion: '1.1.0' })
+    expect((await host.install()).out).toContain('nothing is to do')
+    await host.uninstall()
+    expect(lstatSync(join(host.binDir, 'ptp')).isFile()).toBe(true)
+    expect(version(join(host.binDir, 'ptp'))).toBe('I am flannel\n')
+    expect(existsSync(host.prefix)).toBe(false)
+  })
 })
 
 test('what the build has beside the programs goes along, and nothing else', async () => {
