@@ -1,5 +1,5 @@
 /** A network configuration for the folder that runtimes read: checked before it is there. */
-import { readdirSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { confFor } from '../../../cni/chain.ts'
 import { parseConfList } from '../../../cni/conflist.ts'
@@ -9,7 +9,8 @@ import type { Plugins } from '../../../cni/plugin.ts'
 import { readText } from '../../../ipam/files.ts'
 import { chained, validateConf } from '../../conf-check.ts'
 import type { Wanted } from './entry.ts'
-import { attempt, InstallError, isMissing } from './error.ts'
+import { attempt, InstallError } from './error.ts'
+import { namesIn } from './files.ts'
 import type { Note } from './step.ts'
 
 const MAX_BYTES = 1 << 20
@@ -40,15 +41,6 @@ const validate = (text: string, file: string, plugins: Plugins): string[] => {
   } catch (error) {
     if (!(error instanceof CniError)) throw error
     throw new InstallError(`${file}: ${error.msg}`, error.details, error)
-  }
-}
-
-const namesIn = (folder: string): string[] => {
-  try {
-    return readdirSync(folder).filter(isRead)
-  } catch (error) {
-    if (isMissing(error)) return []
-    throw error
   }
 }
 

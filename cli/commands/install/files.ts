@@ -23,7 +23,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { isErrno } from '../../../netlink/error.ts'
-import { isMissing } from './error.ts'
+import { attempt, isMissing } from './error.ts'
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants
 const CHUNK = 1 << 20
@@ -34,17 +34,22 @@ const TEMPORARY = /^\.linkwright-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 /** A name in `folder` that nobody else has. */
 export const temporaryIn = (folder: string): string => join(folder, `.linkwright-${randomUUID()}`)
 
+/** Names in a folder; none where it is not there. */
+export const namesIn = (folder: string): string[] =>
+  attempt(`looking into ${folder}`, () => {
+    try {
+      return readdirSync(folder).sort()
+    } catch (error) {
+      if (isMissing(error)) return []
+      throw error
+    }
+  })
+
 /** What installers that were killed have left half made in `folder`. Only for who holds its lock. */
-export const leftoversIn = (folder: string): string[] => {
-  try {
-    return readdirSync(folder)
-      .filter((name) => TEMPORARY.test(name))
-      .map((name) => join(folder, name))
-  } catch (error) {
-    if (isMissing(error)) return []
-    throw error
-  }
-}
+export const leftoversIn = (folder: string): string[] =>
+  namesIn(folder)
+    .filter((name) => TEMPORARY.test(name))
+    .map((name) => join(folder, name))
 
 /** Names in `folder` reach the disk. */
 export const syncFolder = (folder: string): void => {

@@ -3,7 +3,7 @@ import { statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { UndoStack } from '../../../cni/undo.ts'
 import { attempt, InstallError } from './error.ts'
-import { look, remove, syncFolder } from './files.ts'
+import { look, namesIn, remove, syncFolder } from './files.ts'
 import { removeEmpty, tidySteps } from './folders.ts'
 import type { Layout } from './layout.ts'
 import { withLocks } from './lock.ts'
@@ -18,7 +18,7 @@ import {
 import type { Note, Plan, Progress, Step } from './step.ts'
 import { forgetStep, planTakeBack, type TakeBack } from './take-back.ts'
 import { systemctlStep } from './units.ts'
-import { namesIn, unrecorded } from './unrecorded.ts'
+import { unrecorded } from './unrecorded.ts'
 import { removeVersionStep, usersOf, versionsIn } from './versions.ts'
 
 export interface UninstallOptions {

@@ -2,23 +2,10 @@
  * What is ours though no manifest tells of it: it was lost, with the prefix or without. Links lead to what they are of,
  * and what was kept has the name of what it was.
  */
-import { readdirSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { attempt, isMissing } from './error.ts'
-import { look } from './files.ts'
+import { look, namesIn } from './files.ts'
 import { type Layout, TYPE } from './layout.ts'
 import { type Entry, keptNames, type Manifest, type Saved } from './manifest.ts'
-
-/** Names in a folder; none where it is not there. */
-export const namesIn = (folder: string): string[] =>
-  attempt(`looking into ${folder}`, () => {
-    try {
-      return readdirSync(folder).sort()
-    } catch (error) {
-      if (isMissing(error)) return []
-      throw error
-    }
-  })
 
 /** The file that was kept of a plugin; null where there is none, or where it is one of several. */
 const keptOf = (type: string, folder: string, used: readonly string[]): Saved | null => {
