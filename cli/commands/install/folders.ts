@@ -1,5 +1,14 @@
-import { chmodSync, mkdirSync, rmdirSync, rmSync, statSync } from 'node:fs'
-import { dirname } from 'node:path'
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  readlinkSync,
+  rmdirSync,
+  rmSync,
+  type Stats,
+  statSync,
+} from 'node:fs'
+import { dirname, isAbsolute, join } from 'node:path'
 import { isErrno } from '../../../netlink/error.ts'
 import { attempt, InstallError } from './error.ts'
 import { leftoversIn } from './files.ts'
@@ -44,33 +53,71 @@ export const removeEmpty = (path: string): boolean => {
   }
 }
 
-/** Whether somebody else than root could put another thing in the place of what is in there. */
-const faultOf = (path: string, isLast: boolean): string | null => {
-  const { uid, mode } = attempt(`looking at ${path}`, () => statSync(path))
-  if (uid !== 0 && uid !== process.geteuid!()) return `${path} belongs to user ${uid}`
-  // Where everybody may make names, the sticky bit keeps those of others.
-  const isSafe = (mode & 0o002) === 0 || (!isLast && (mode & 0o1000) !== 0)
-  return isSafe ? null : `${path} can be written by everybody`
+/** As many links as the kernel follows. */
+const MAX_LINKS = 40
+
+/** Everything that is passed on the way to `path`, and that itself last: folders, and links, which lead on. */
+function* passedBy(path: string): Generator<{ readonly at: string; readonly stat: Stats }> {
+  const namesOf = (text: string): string[] => text.split('/').filter((name) => name !== '' && name !== '.')
+  let folder = '/'
+  let links = 0
+  const names = namesOf(path)
+  yield { at: folder, stat: lstatSync(folder) }
+  for (let name = names.shift(); name !== undefined; name = names.shift()) {
+    const at = join(folder, name)
+    const stat = lstatSync(at)
+    yield { at, stat }
+    if (!stat.isSymbolicLink()) folder = at
+    else {
+      if (++links > MAX_LINKS) throw Object.assign(new Error(`ELOOP: ${path}`), { code: 'ELOOP' })
+      const target = readlinkSync(at)
+      if (isAbsolute(target)) folder = '/'
+      names.unshift(...namesOf(target))
+    }
+  }
 }
 
-const checkOwners = (path: string, isLast = true): void => {
-  const fault = faultOf(path, isLast)
+/** @param isOnTheWay where everybody may make names, the sticky bit keeps those that are there */
+const faultOf = (at: string, stat: Stats, isOnTheWay: boolean): string | null => {
+  const { uid, gid, mode } = stat
+  if (uid !== 0 && uid !== process.geteuid!()) return `${at} belongs to user ${uid}`
+  // A link's mode says nothing.
+  if (stat.isSymbolicLink()) return null
+  if (isOnTheWay && stat.isDirectory() && (mode & 0o1000) !== 0) return null
+  if ((mode & 0o002) !== 0) return `${at} can be written by everybody`
+  return (mode & 0o020) !== 0 && gid !== 0 ? `${at} can be written by group ${gid}` : null
+}
+
+/**
+ * How somebody else than root, or this user, could put another thing in the place of a file or of what is in a folder,
+ * in words; null where nobody could. Links on the way are followed, and looked at.
+ * @param isOnTheWay only what is in the folder already counts, not what could be put beside it
+ * @throws SystemError where it can't be looked at
+ */
+export const changeableBy = (path: string, isOnTheWay = false): string | null => {
+  const passed = [...passedBy(path)]
+  const last = isOnTheWay ? -1 : passed.length - 1
+  return (
+    passed.map(({ at, stat }, i) => faultOf(at, stat, i !== last)).find((fault) => fault !== null) ?? null
+  )
+}
+
+/**
+ * Refuses what is no folder, and one in which others could change what root executes. Of one that is not there yet, that
+ * is where it is to be made.
+ * @throws InstallError
+ */
+export const checkFolder = (path: string): void => {
+  const [missing] = attempt(`looking for ${path}`, () => missingFolders(path))
+  const folder = missing === undefined ? path : dirname(missing)
+  if (!attempt(`looking at ${folder}`, () => statSync(folder)).isDirectory())
+    throw new InstallError(`${folder} is no folder`, 'choose another, or move it away')
+  const fault = attempt(`looking at ${folder}`, () => changeableBy(folder, missing !== undefined))
   if (fault !== null)
     throw new InstallError(
       fault,
       'a runtime executes as root what is there: give it to root (chown root, chmod go-w)',
     )
-  if (dirname(path) !== path) checkOwners(dirname(path), false)
-}
-
-/**
- * Refuses what is no folder, and one in which others could change what root executes.
- * @throws InstallError
- */
-export const checkFolder = (path: string): void => {
-  if (!attempt(`looking at ${path}`, () => statSync(path)).isDirectory())
-    throw new InstallError(`${path} is no folder`, 'choose another, or move it away')
-  checkOwners(path)
 }
 
 /** What killed installers have left. */

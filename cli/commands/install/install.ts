@@ -72,7 +72,7 @@ export const install = async (options: InstallOptions): Promise<Outcome> => {
   const missing = allMissing(needed)
   const folders = missing.map(makeFolderStep)
   const checkAll = (): void => {
-    for (const path of needed) if (!missing.includes(path) || !options.dryRun) checkFolder(path)
+    for (const path of needed) checkFolder(path)
   }
   const planner = new Planner(options, source)
   if (options.dryRun) {

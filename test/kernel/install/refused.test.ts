@@ -4,6 +4,7 @@ import {
   chownSync,
   cpSync,
   existsSync,
+  lchownSync,
   mkdirSync,
   readdirSync,
   renameSync,
@@ -153,6 +154,30 @@ describe('a place', () => {
       /opt\/cni can be written by everybody/,
     ],
     ['a folder of somebody else', ({ binDir }) => chownSync(binDir, 1001, 0), /belongs to user 1001/],
+    [
+      'a folder that a group may write to',
+      ({ binDir }) => give(binDir, 0, 100, 0o775),
+      /opt\/cni\/bin can be written by group 100/,
+    ],
+    [
+      'a link to what is in a folder of somebody else',
+      ({ root, binDir }) => lead(binDir, join(root, 'home/alice'), join(root, 'home/alice/bin')),
+      /home\/alice belongs to user 1001/,
+    ],
+    [
+      'a link that leads through a folder of somebody else',
+      ({ root, binDir }) => lead(binDir, join(root, 'home/alice'), `${root}/home/alice/../../bin`),
+      /home\/alice belongs to user 1001/,
+    ],
+    [
+      'a link of somebody else',
+      ({ root, binDir }) => {
+        lead(binDir, join(root, 'home'), join(root, 'bin'))
+        give(join(root, 'home'), 0, 0, 0o755)
+        lchownSync(binDir, 1001, 0)
+      },
+      /opt\/cni\/bin belongs to user 1001/,
+    ],
   ])('%s', async (_what, spoil, words) => {
     const host = await machine()
     mkdirSync(host.binDir, { recursive: true })
@@ -163,6 +188,18 @@ describe('a place', () => {
   const loop = (path: string): void => {
     rmSync(path, { recursive: true })
     symlinkSync(path, path)
+  }
+  const give = (path: string, uid: number, gid: number, mode: number): void => {
+    chownSync(path, uid, gid)
+    chmodSync(path, mode)
+  }
+  /** A link at `path` to `target`, a folder of root's; `between` is a folder of somebody else. */
+  const lead = (path: string, between: string, target: string): void => {
+    rmSync(path, { recursive: true })
+    mkdirSync(between, { recursive: true })
+    mkdirSync(target, { recursive: true })
+    chownSync(between, 1001, 0)
+    symlinkSync(target, path)
   }
   const dangle = (path: string): void => {
     rmSync(path, { recursive: true })
@@ -203,6 +240,38 @@ describe('a place', () => {
     symlinkSync('../../../etc', join(host.lib, 'current'))
     await refused(host, /which no installer wrote/)
   })
+})
+
+test.each<[string, (host: Machine) => string]>([
+  [
+    'below a folder of somebody else',
+    ({ root }) => {
+      mkdirSync(join(root, 'home/alice'), { recursive: true })
+      chownSync(join(root, 'home/alice'), 1001, 0)
+      return join(root, 'home/alice/a/b')
+    },
+  ],
+  [
+    'below a file',
+    ({ root }) => {
+      writeFileSync(join(root, 'file'), '')
+      return join(root, 'file/a')
+    },
+  ],
+])('a dry run refuses what the installation would: a folder %s', async (_what, spoil) => {
+  const host = await machine()
+  const prefix = spoil(host)
+  const { err } = await refused(host, /alice belongs to user 1001|ENOTDIR/, '--prefix', prefix)
+  expect((await refused(host, '', '--prefix', prefix, '--dry-run')).err).toBe(err)
+})
+
+test('a dry run takes what the installation would: a folder to be made where everybody may make some', async () => {
+  const host = await machine()
+  mkdirSync(join(host.root, 'tmp'))
+  chmodSync(join(host.root, 'tmp'), 0o1777)
+  const prefix = join(host.root, 'tmp/a')
+  expect(await host.install('--prefix', prefix, '--dry-run')).toMatchObject({ status: 0, err: '' })
+  expect(await host.install('--prefix', prefix)).toMatchObject({ status: 0, err: '' })
 })
 
 test('without root it says so, and still tells what it would do', async () => {
