@@ -14,8 +14,6 @@ export class InstallError extends Error {
 
 /** What to do about a refusal of the file system, by errno. */
 const advice: Readonly<Record<string, string>> = {
-  EACCES: 'the file system, or a security module, does not allow it even to root',
-  EPERM: 'the file system, or a security module, does not allow it even to root',
   EROFS: 'the file system is read-only: choose another folder (--prefix, --bin-dir), or mount it writable',
   ENOSPC: 'the file system is full: make room, or choose another --prefix',
   EDQUOT: 'the quota is used up: make room, or choose another --prefix',
@@ -25,11 +23,18 @@ const advice: Readonly<Record<string, string>> = {
   ENAMETOOLONG: 'choose a shorter path',
 }
 
+/** The same of a refusal that root does not get, or only for a reason that is no permission bit. */
+const permission = (): string =>
+  process.geteuid!() === 0
+    ? 'the file system, a security module, or a capability that is missing (as in a container) does not allow it even to root'
+    : 'run it as root'
+
 /** A failure as an {@link InstallError}, headed by what was tried. */
 export const explain = (error: unknown, what: string): InstallError => {
   if (error instanceof InstallError) return error
   const { message, code } = error as NodeJS.ErrnoException
-  return new InstallError(`${what}: ${message}`, advice[code ?? ''] ?? '', error)
+  const details = isErrno(error, 'EACCES', 'EPERM') ? permission() : (advice[code ?? ''] ?? '')
+  return new InstallError(`${what}: ${message}`, details, error)
 }
 
 /** Runs `work`; what it throws is headed by `what`. @throws InstallError */

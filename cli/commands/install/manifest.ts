@@ -86,9 +86,9 @@ export const readManifest = (file: string): Manifest | null => {
   throw damaged(`${where.join('.')}: ${message}`)
 }
 
-/** It is on the disk when this returns. */
+/** It is on the disk when this returns. There is no secret in it: a dry run, which needs no root, reads it, too. */
 export const writeManifest = (file: string, manifest: Manifest): void => {
-  replaceText(file, `${JSON.stringify(manifest, null, 2)}\n`, 0o600)
+  replaceText(file, `${JSON.stringify(manifest, null, 2)}\n`, 0o644)
   syncFolder(dirname(file))
 }
 

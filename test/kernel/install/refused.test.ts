@@ -289,6 +289,21 @@ test('without root it says so, and still tells what it would do', async () => {
   } finally {
     process.seteuid!(0)
   }
+  expect((await host.install()).status).toBe(0)
+  process.seteuid!(65_534)
+  try {
+    for (const command of ['install', 'uninstall'] as const)
+      expect(await host[command]('--dry-run')).toMatchObject({ status: 0, err: '' })
+  } finally {
+    process.seteuid!(0)
+  }
+  chmodSync(host.lib, 0o700)
+  process.seteuid!(65_534)
+  try {
+    expect((await host.install('--dry-run')).err).toMatch(/EACCES.*\n {2}run it as root\n/)
+  } finally {
+    process.seteuid!(0)
+  }
 })
 
 test.each([
