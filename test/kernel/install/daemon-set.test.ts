@@ -1,6 +1,6 @@
 /** The privileges that deploy/kubernetes names are enough: its commands, run with those and no others. */
 import { spawn } from 'node:child_process'
-import { chownSync, existsSync, readFileSync, statSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
@@ -100,8 +100,12 @@ test('the installer keeps what belongs to somebody else, across mounts', async (
   await prepare(host, ['/opt/cni/bin', '/opt/linkwright'])
   const outside = new Machine(host.file('/'))
   await makeBuild(host.file('/run/build'))
-  const bridge = outside.putForeign('bridge', 'theirs', 0o755)
-  chownSync(bridge, 1001, 127)
+  const owned: Readonly<Record<string, number>> = { bridge: 0o755, 'host-local': 0o6755, ptp: 0o700 }
+  for (const [type, mode] of Object.entries(owned)) {
+    const path = outside.putForeign(type, 'theirs', mode)
+    chownSync(path, 1001, 127)
+    chmodSync(path, mode)
+  }
   const [container] = initContainers
   const command = [...container.command, '--from', '/run/build']
   const [file, args] = confined(host, { ...container, command })
@@ -112,9 +116,10 @@ test('the installer keeps what belongs to somebody else, across mounts', async (
   })
   const status = await new Promise((resolve) => done.on('close', resolve))
   expect({ status, said }).toEqual({ status: 0, said: '' })
-  const kept = join(outside.lib, 'replaced/bridge')
-  const { uid, gid, mode } = statSync(kept)
-  expect({ uid, gid, mode: mode & 0o7777 }).toEqual({ uid: 1001, gid: 127, mode: 0o755 })
+  for (const [type, expected] of Object.entries(owned)) {
+    const { uid, gid, mode } = statSync(join(outside.lib, 'replaced', type))
+    expect({ type, uid, gid, mode: mode & 0o7777 }).toEqual({ type, uid: 1001, gid: 127, mode: expected })
+  }
   expect(await host.must('readlink', ['/opt/cni/bin/bridge'])).toBe(
     '/opt/linkwright/lib/linkwright/current/bin/bridge\n',
   )

@@ -39,7 +39,7 @@ describe('a first installation', () => {
     expect(out).toContain(`${host.current()}: 3 plugins in ${host.binDir}\n`)
     expect(execFileSync(join(host.prefix, 'bin/linkwright'), { encoding: 'utf8' })).toBe('linkwright 0.1.0\n')
     expect(statSync(join(host.lib, host.current())).mode & 0o7777).toBe(0o755)
-    expect(statSync(join(host.lib, 'installed.json')).mode & 0o7777).toBe(0o600)
+    expect(statSync(join(host.lib, 'installed.json')).mode & 0o7777).toBe(0o644)
   })
 
   test('whatever the umask is', async () => {

@@ -259,8 +259,13 @@ describe('the installer', () => {
     }
   })
 
-  test('may give files to their owners, and nothing else', () => {
-    expect(installer.securityContext.capabilities.add).toEqual(['CHOWN'])
+  test('may keep files of others as they are, and nothing else', () => {
+    expect(installer.securityContext.capabilities.add).toEqual([
+      'CHOWN',
+      'DAC_OVERRIDE',
+      'FOWNER',
+      'FSETID',
+    ])
     expect(installer.securityContext.appArmorProfile).toBeUndefined()
   })
 })
