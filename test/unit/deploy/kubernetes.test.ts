@@ -260,12 +260,7 @@ describe('the installer', () => {
   })
 
   test('may keep files of others as they are, and nothing else', () => {
-    expect(installer.securityContext.capabilities.add).toEqual([
-      'CHOWN',
-      'DAC_OVERRIDE',
-      'FOWNER',
-      'FSETID',
-    ])
+    expect(installer.securityContext.capabilities.add).toEqual(['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID'])
     expect(installer.securityContext.appArmorProfile).toBeUndefined()
   })
 })
