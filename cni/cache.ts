@@ -3,11 +3,12 @@
  * `<cacheDir>/results/<network>-<containerId>-<ifName>`.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, unlinkSync } from 'node:fs'
+import { mkdirSync, readdirSync, statSync, unlinkSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { isErrno } from '../netlink/error.ts'
 import { isObject } from './fold.ts'
 import { printJson, sortKeys } from './json.ts'
+import { readText } from './read-text.ts'
 import { parseOwnResult } from './result.ts'
 import type { AttachmentId, JsonObject, Result } from './types.ts'
 import { writeWhole } from './whole-file.ts'
@@ -19,6 +20,8 @@ const KIND = 'cniCacheV1'
 const DRAFT_PREFIX = '.linkwright-'
 /** Bytes of a file's name, linux/limits.h. */
 const NAME_MAX = 255
+/** More than any attachment needs: a configuration, which is most of it, has 1 MiB at most. */
+const MAX_BYTES = 4 << 20
 
 /** An attachment within a named network. */
 export interface CacheKey extends AttachmentId {
@@ -151,7 +154,7 @@ const parseEntry = (text: string): CacheEntry | null => {
 export const readCachedResult = (cacheDir: string, key: CacheKey): Result | null => {
   let text: string
   try {
-    text = readFileSync(fileOf(cacheDir, key), 'utf8')
+    text = readText(fileOf(cacheDir, key))
   } catch {
     return null
   }
@@ -177,7 +180,10 @@ const namesNobody = 'it does not say which attachment it is of'
 const readEntry = (path: string): CacheEntry | string | null => {
   let text: string
   try {
-    text = readFileSync(path, 'utf8')
+    const stat = statSync(path)
+    if (!stat.isFile()) return 'it is no file'
+    if (stat.size > MAX_BYTES) return `it has more than ${MAX_BYTES} bytes`
+    text = readText(path)
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return null
     return error instanceof Error && 'code' in error ? `it can't be read (${error.code})` : String(error)

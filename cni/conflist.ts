@@ -1,11 +1,12 @@
 /** Network configurations from text and from a directory, as libcni loads them. Spec section 1. */
-import { type Dirent, readdirSync, readFileSync } from 'node:fs'
+import { type Dirent, readdirSync } from 'node:fs'
 import { basename, dirname, extname, join } from 'node:path'
 import { isErrno } from '../netlink/error.ts'
 import { checkNetworkName } from './environment.ts'
 import { CniError, codes, invalidConfig } from './error.ts'
 import { isObject, lookup } from './fold.ts'
 import { goString, printJson, sortKeys } from './json.ts'
+import { readText } from './read-text.ts'
 import type { JsonObject } from './types.ts'
 import { compareVersions, currentVersion } from './version.ts'
 
@@ -162,7 +163,7 @@ export const parseSingleConf = (text: string): NetworkConf => {
 
 const read = (file: string): string => {
   try {
-    return readFileSync(file, 'utf8')
+    return readText(file)
   } catch (error) {
     throw new CniError({
       code: codes.io,

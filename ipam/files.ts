@@ -1,10 +1,10 @@
 /** Small files, read and written on the spot: each call takes microseconds, less than a trip to the thread pool. */
-import { constants, mkdirSync, readFileSync, statSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { getSystemErrorMap } from 'node:util'
 import { CniError, codes } from '../cni/error.ts'
 
-const { O_RDONLY, O_NONBLOCK } = constants
+export { readText } from '../cni/read-text.ts'
 
 /** Where libuv's words are not those of strerror(3), which Go programs print. */
 const words: Readonly<Record<string, string>> = {
@@ -43,18 +43,6 @@ export const isGone = (error: unknown): boolean => hasCode(error, 'ENOENT') || h
 
 export const hasCode = (error: unknown, code: string): boolean =>
   error instanceof Error && 'code' in error && error.code === code
-
-/**
- * With an encoding Node opens, reads and closes in one call. It takes numbers for flags here as elsewhere, but its types
- * do not know. A FIFO in the place of a file must not stop us for ever.
- */
-const read = { encoding: 'utf8', flag: (O_RDONLY | O_NONBLOCK) as unknown as string } as const
-
-/**
- * The content of a file.
- * @throws SystemError
- */
-export const readText = (path: string): string => readFileSync(path, read)
 
 /**
  * Makes a directory with those above it, as `mkdir -p` does. Node's own way to do it answers ENOENT to whatever kept it

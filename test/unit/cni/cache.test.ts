@@ -1,4 +1,12 @@
-import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import {
@@ -10,6 +18,7 @@ import {
   removeCache,
   writeCache,
 } from '../../../cni/cache.ts'
+import { must } from '../../support/program.ts'
 import { temporaryDirectory } from './foreign.ts'
 
 /** Written by cnitool 1.3.0. */
@@ -138,7 +147,7 @@ describe('the cache', () => {
         ['a', 'it holds no JSON'],
         ['b', `${nobody}, as those of old releases of libcni`],
         ['c', nobody],
-        ['e', "it can't be read (EISDIR)"],
+        ['e', 'it is no file'],
       ].map(([name = '', why]) => ({ path: join(directory, 'results', name), why })),
     )
     expect(entries).toEqual([
@@ -154,6 +163,27 @@ describe('the cache', () => {
       },
       { ...entry, result: JSON.parse(JSON.stringify(entry.result)) },
     ])
+  })
+
+  it('is not stopped by what is no file, nor by one that is too large', async () => {
+    const directory = withFile(golden)
+    const at = (name: string): string => join(directory, 'results', name)
+    await must('mkfifo', [at('fifo'), at('net-c-eth0')])
+    writeFileSync(at('large'), '')
+    truncateSync(at('large'), 1 << 30)
+    symlinkSync('/dev/zero', at('zero'))
+    const { entries, unreadable } = listCache(directory)
+    expect(entries).toHaveLength(1)
+    expect(unreadable).toEqual(
+      [
+        ['fifo', 'it is no file'],
+        ['large', 'it has more than 4194304 bytes'],
+        ['net-c-eth0', 'it is no file'],
+        ['zero', 'it is no file'],
+      ].map(([name = '', why]) => ({ path: at(name), why })),
+    )
+    const key = { network: 'net', containerId: 'c', ifName: 'eth0' }
+    expect(() => readCachedResult(directory, key)).toThrow(expect.objectContaining({ code: 7 }))
   })
 
   it('passes over what is deleted while it is read, and does not pass over a directory that is none', () => {
