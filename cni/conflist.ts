@@ -1,6 +1,6 @@
 /** Network configurations from text and from a directory, as libcni loads them. Spec section 1. */
 import { type Dirent, readdirSync } from 'node:fs'
-import { basename, dirname, extname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { isErrno } from '../netlink/error.ts'
 import { checkNetworkName } from './environment.ts'
 import { CniError, codes, invalidConfig } from './error.ts'
@@ -32,6 +32,22 @@ export interface NetworkConf {
   /** The list's text, which the cache keeps. Plugins that came from files of their own are not in it. */
   readonly text: string
 }
+
+/** As Go has it: unlike Node's, also of a name that is nothing else. */
+export const extensionOf = (name: string): string => /\.[^./]*$/.exec(name)?.[0] ?? ''
+
+/** The names that have one of these extensions, in the order of Go's sort.Strings: by bytes. */
+const selectNames = (names: readonly string[], extensions: readonly string[]): string[] =>
+  names
+    .filter((name) => extensions.includes(extensionOf(name)))
+    .sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+
+/**
+ * Of the names of files in a directory those that container runtimes read as networks, in the order in which they take
+ * them: most take the first. containerd (go-cni) and CRI-O have the same extensions.
+ */
+export const confNames = (names: readonly string[]): string[] =>
+  selectNames(names, ['.conf', '.conflist', '.json'])
 
 const typeName = (value: unknown): string =>
   value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value
@@ -186,10 +202,8 @@ const filesOf = (directory: string, extensions: readonly string[]): string[] => 
       cause: error,
     })
   }
-  return entries
-    .filter((entry) => !entry.isDirectory() && extensions.includes(extname(entry.name)))
-    .map(({ name }) => join(directory, name))
-    .sort()
+  const names = entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name)
+  return selectNames(names, extensions).map((name) => join(directory, name))
 }
 
 /**
@@ -199,7 +213,7 @@ const filesOf = (directory: string, extensions: readonly string[]): string[] => 
  */
 export const loadConfFile = (file: string): NetworkConf => {
   const text = read(file)
-  if (extname(file) !== '.conflist') {
+  if (extensionOf(file) !== '.conflist') {
     const json = parseObject(text, 'configuration')
     if (json.plugins === undefined && lookup(json, 'type') !== undefined) return parseSingleConf(text)
   }

@@ -2,7 +2,7 @@
 import { statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { confFor } from '../../../cni/chain.ts'
-import { parseConfList } from '../../../cni/conflist.ts'
+import { confNames, parseConfList } from '../../../cni/conflist.ts'
 import { CniError } from '../../../cni/error.ts'
 import { ipamType } from '../../../cni/ipam.ts'
 import type { Plugins } from '../../../cni/plugin.ts'
@@ -15,9 +15,6 @@ import type { Note } from './step.ts'
 
 const MAX_BYTES = 1 << 20
 const NAME = /^[A-Za-z0-9][\w.-]{0,200}\.conflist$/
-
-/** Extensions that container runtimes read. */
-const isRead = (name: string): boolean => /\.(?:conf|conflist|json)$/.test(name)
 
 /**
  * @returns the types that its ADD executes, those of IPAM among them
@@ -44,12 +41,8 @@ const validate = (text: string, file: string, plugins: Plugins): string[] => {
   }
 }
 
-/** The order of Go's sort.Strings, which runtimes use: by bytes. */
-const byBytes = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b))
-
 /** Which file a runtime takes that takes the first. */
-export const winnerOf = (names: readonly string[]): string | undefined =>
-  names.filter(isRead).sort(byBytes)[0]
+export const winnerOf = (names: readonly string[]): string | undefined => confNames(names)[0]
 
 export interface Conf {
   readonly wanted: Wanted

@@ -1,8 +1,14 @@
 /** Configurations as a runtime finds them, each read along the schemas of its plugins. */
 import { readdirSync, readFileSync, statSync } from 'node:fs'
-import { extname, join } from 'node:path'
+import { join } from 'node:path'
 import { confFor } from '../../../../cni/chain.ts'
-import { loadConfFile, type NetworkConf, type PluginConf } from '../../../../cni/conflist.ts'
+import {
+  confNames,
+  extensionOf,
+  loadConfFile,
+  type NetworkConf,
+  type PluginConf,
+} from '../../../../cni/conflist.ts'
 import { CniError } from '../../../../cni/error.ts'
 import { isObject, lookup } from '../../../../cni/fold.ts'
 import { ipamType } from '../../../../cni/ipam.ts'
@@ -11,9 +17,6 @@ import type { JsonObject } from '../../../../cni/types.ts'
 import { isErrno } from '../../../../netlink/error.ts'
 import { validateConf } from '../../../conf-check.ts'
 import type { Seen } from '../finding.ts'
-
-/** What containerd takes for a configuration (go-cni); libcni looks for the same. */
-const extensions = ['.conf', '.conflist', '.json']
 
 /** Bytes that a configuration may have: a runtime hands it on by standard input, which we read 1 MiB of. */
 const MAX_SIZE = 1 << 20
@@ -93,7 +96,7 @@ const checkMore = (directory: string, name: unknown): void => {
   if (typeof name !== 'string' || name === '' || name.includes('/') || name.includes('\0')) return
   const folder = join(directory, name)
   if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return
-  const names = readdirSync(folder).filter((file) => extname(file) === '.conf')
+  const names = readdirSync(folder).filter((file) => extensionOf(file) === '.conf')
   if (names.length > MAX_FILES) throw new Error(`${folder} has more than ${MAX_FILES} configurations`)
   for (const file of names) checkIsFile(join(folder, file))
 }
@@ -116,7 +119,8 @@ const readFile = (plugins: Plugins, directory: string, file: string): ConfFile =
     const json = objectIn(path)
     checkMore(directory, json?.name)
     const conf = loadConfFile(path)
-    const misnamed = extname(file) !== '.conflist' && json !== undefined && lookup(json, 'type') === undefined
+    const misnamed =
+      extensionOf(file) !== '.conflist' && json !== undefined && lookup(json, 'type') === undefined
     const network = {
       file,
       name: conf.name,
@@ -133,10 +137,8 @@ const readFile = (plugins: Plugins, directory: string, file: string): ConfFile =
 /** Reads every configuration of a directory. @throws SystemError where it can't be read, but not where there is none */
 export const lookAtConfDir = (directory: string, plugins: Plugins): ConfDirFacts => {
   if (!statSync(directory, { throwIfNoEntry: false })) return { directory, files: [], more: 0 }
-  const names = readdirSync(directory, { withFileTypes: true })
-    .filter((entry) => !entry.isDirectory() && extensions.includes(extname(entry.name)))
-    .map(({ name }) => name)
-    .sort()
+  const entries = readdirSync(directory, { withFileTypes: true })
+  const names = confNames(entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name))
   return {
     directory,
     files: names.slice(0, MAX_FILES).map((file) => readFile(plugins, directory, file)),

@@ -9,6 +9,7 @@ import { lookAtConfDir } from '../../../../cli/commands/doctor/facts/conf-dir.ts
 import { isGoProgram } from '../../../../cli/commands/doctor/facts/elf.ts'
 import { lookAtInstallation } from '../../../../cli/commands/doctor/facts/installation.ts'
 import { readModules } from '../../../../cli/commands/doctor/facts/modules.ts'
+import { winnerOf } from '../../../../cli/commands/install/conf.ts'
 import { writeCache } from '../../../../cni/cache.ts'
 import { plugins } from '../../../../plugins/index.ts'
 import { must } from '../../../support/program.ts'
@@ -119,6 +120,28 @@ it('reads no configuration that would stop it', async () => {
     ['40-more.conflist', expect.stringContaining('is not a file')],
   ])
   expect(lookAtConfDir(join(directory, 'nothing'), plugins).files).toEqual([])
+})
+
+it('takes configurations in the order of runtimes: by bytes, and by what Go calls an extension', () => {
+  const directory = folder()
+  // In UTF-16, which JavaScript compares, the last one comes before the one that is before it.
+  const names = [
+    '.conflist',
+    '10-a.conf',
+    '10-a.conflist',
+    'B.json',
+    'a.json',
+    '\uff5e.conf',
+    '\u{1f600}.conf',
+  ]
+  for (const name of [...names].reverse().concat('conf', 'a.conf.bak', 'a.b/'))
+    if (name.endsWith('/')) mkdirSync(join(directory, name))
+    else
+      writeFileSync(join(directory, name), '{"cniVersion":"1.0.0","name":"net","plugins":[{"type":"ptp"}]}')
+  const { files } = lookAtConfDir(directory, plugins)
+  expect(files.map(({ file }) => file)).toEqual(names)
+  expect(files[0]).toMatchObject({ misnamed: false, network: { name: 'net' } })
+  expect(winnerOf(names)).toBe('.conflist')
 })
 
 it('knows attachments of results in any version, and their namespaces', () => {
