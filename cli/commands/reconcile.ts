@@ -1,4 +1,5 @@
-import { findNetwork } from '../../cni/conflist.ts'
+import { findNetwork, type NetworkConf } from '../../cni/conflist.ts'
+import { CniError } from '../../cni/error.ts'
 import { printJson } from '../../cni/json.ts'
 import { type Reconciled, reconcile as reconcileAll } from '../../cni/reconcile.ts'
 import type { JsonObject } from '../../cni/types.ts'
@@ -23,6 +24,20 @@ const jsonOf = ({ network, containerId, ifName, repairs, skipped, errors }: Reco
   errors: errors.map(({ code, msg, details }) => ({ code, msg, details: details || undefined })),
 })
 
+/** Networks that the cache may have nothing of at the moment. */
+const find = (name: string): NetworkConf =>
+  findNetwork(setting(undefined, 'NETCONFPATH', '/etc/cni/net.d'), name)
+
+/** Why a network that no attachment is of is none; null where it is one. */
+const whyUnknown = (network: string): string | null => {
+  try {
+    find(network)
+    return null
+  } catch (error) {
+    return `there is no attachment to ${network} in the cache, and ${CniError.from(error).msg}`
+  }
+}
+
 export const reconcile = defineCommand({
   name: 'reconcile',
   summary: 'make NAT, port mappings and firewall rules again that somebody has flushed',
@@ -45,10 +60,11 @@ linkwright check tells beforehand whether something of an attachment is missing.
         path: setting(values['cni-path'], 'CNI_PATH', '/opt/cni/bin'),
         cacheDir: values['cache-dir'],
         network,
-        findNetwork: (name) => findNetwork(setting(undefined, 'NETCONFPATH', '/etc/cni/net.d'), name),
+        findNetwork: find,
         signal,
       }),
     )
+    const unknown = network !== undefined && outcomes.length === 0 ? whyUnknown(network) : null
     if (values.json) output.out(`${printJson(outcomes.map(jsonOf))}\n`)
     else
       for (const outcome of outcomes.filter(({ skipped }) => !(values.quiet && skipped !== null)))
@@ -57,6 +73,10 @@ linkwright check tells beforehand whether something of an attachment is missing.
     for (const { network: name, containerId, ifName, errors } of failed)
       for (const { msg, details } of errors)
         output.err(`linkwright: ${name} ${containerId} ${ifName}: ${msg}${details ? `\n  ${details}` : ''}\n`)
+    if (unknown !== null) {
+      output.err(`linkwright: ${unknown}\n`)
+      return 1
+    }
     const repaired = outcomes.filter(({ repairs }) => repairs.length > 0).length
     if (!values.json)
       output.out(`${outcomes.length} attachments, ${repaired} repaired, ${failed.length} failed\n`)

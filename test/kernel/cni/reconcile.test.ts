@@ -10,6 +10,7 @@ import { reconcile } from '../../../cni/reconcile.ts'
 import { commonConf } from '../../../cni/schema.ts'
 import type { JsonObject } from '../../../cni/types.ts'
 import { plugins } from '../../../plugins/index.ts'
+import { plainEnv } from '../../support/program.ts'
 import { type Container, type PrivateHost, privateHost } from '../../support/space.ts'
 import { classic, node } from '../plugins/node.ts'
 
@@ -132,7 +133,23 @@ it('makes again what a single rule says, and tells it', async () => {
   expect(stdout).toMatch(
     /^wires cnitool-\w+ eth0: ptp: made again: .* postrouting\n1 attachments, 1 repaired, 0 failed\n$/,
   )
-  expect((await call(['reconcile', 'other'])).stdout).toBe('0 attachments, 0 repaired, 0 failed\n')
+  expect(await call(['reconcile', 'typo'])).toMatchObject({
+    status: 1,
+    stdout: '',
+    stderr: expect.stringMatching(
+      /^linkwright: there is no attachment to typo in the cache, and no net conf/,
+    ),
+  })
+  // A network need not have attachments.
+  await host.must('sh', ['-ec', 'mkdir /run/conf && cat > /run/conf/10-other.conflist'], {
+    input: list('other', { type: 'ptp' }),
+  })
+  const env = { ...plainEnv, NETCONFPATH: '/run/conf' }
+  expect(await host.run(process.execPath, [linkwright, 'reconcile', 'other'], { env })).toMatchObject({
+    status: 0,
+    stdout: '0 attachments, 0 repaired, 0 failed\n',
+    stderr: '',
+  })
 })
 
 it('leaves alone what no longer runs', async () => {
