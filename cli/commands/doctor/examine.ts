@@ -20,7 +20,7 @@ import { lookAtBinaries } from './facts/binaries.ts'
 import { lookAtConfDir, type NetworkFacts, networksOf } from './facts/conf-dir.ts'
 import { lookAtDaemon } from './facts/daemon.ts'
 import { lookAtFiltering } from './facts/filtering.ts'
-import { lookAtInstallation } from './facts/installation.ts'
+import { changesOnce, lookAtInstallation } from './facts/installation.ts'
 import { lookAtKernel } from './facts/kernel.ts'
 import { lookAtKeepers } from './facts/leases.ts'
 import { lookAtLinks, lookAtReservations, lookAtRules } from './facts/left-behind.ts'
@@ -84,6 +84,7 @@ export const examine = async (places: Places): Promise<readonly Finding[]> => {
   const wanted = wantedOf(networks, new Set(plugins.keys()))
   const types = wanted.map(({ type }) => type)
   const path = binDirs.join(':')
+  const changesIn = changesOnce()
   const pools = await see(TIMEOUT, () => lookAtPools(networks, plugins, dataDir))
   const directories = new Map(
     pools.seen ? pools.value.map(({ directory, network }) => [directory, network]) : [],
@@ -97,9 +98,9 @@ export const examine = async (places: Places): Promise<readonly Finding[]> => {
       judgeTwice(() => lookAtLeftBehind(places, directories), names, places.networks),
       askStatus(networks, { plugins, path, environment: hostEnvironment(), timeout: CALL }),
       see(ALL_CALLS, (signal) =>
-        lookAtBinaries(types, { directories: binDirs, socket, timeout: CALL, signal }),
+        lookAtBinaries(types, { directories: binDirs, changesIn, socket, timeout: CALL, signal }),
       ),
-      see(TIMEOUT, () => lookAtInstallation(places.prefix, binDirs[0] ?? '/opt/cni/bin')),
+      see(TIMEOUT, () => lookAtInstallation(places.prefix, binDirs[0] ?? '/opt/cni/bin', changesIn)),
       see(TIMEOUT, () => lookAtDaemon(socket, TIMEOUT, (at) => askDaemon(at, { timeout: CALL }))),
       see(TIMEOUT * 2, () => lookAtKeepers(networks, CALL)),
     ])

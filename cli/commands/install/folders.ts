@@ -61,7 +61,7 @@ function* passedBy(path: string): Generator<{ readonly at: string; readonly stat
   const namesOf = (text: string): string[] => text.split('/').filter((name) => name !== '' && name !== '.')
   let folder = '/'
   let links = 0
-  const names = namesOf(path)
+  const names = namesOf(isAbsolute(path) ? path : `${process.cwd()}/${path}`)
   yield { at: folder, stat: lstatSync(folder) }
   for (let name = names.shift(); name !== undefined; name = names.shift()) {
     const at = join(folder, name)

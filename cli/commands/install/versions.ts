@@ -3,12 +3,14 @@
  * to the one that is used, and is switched in one step. A launcher that waits for a daemon may yet execute the
  * standalone program beside it, so the version before stays, and older ones as long as a process runs them.
  */
+import { createHash } from 'node:crypto'
 import {
   chmodSync,
   lstatSync,
   mkdirSync,
   readdirSync,
   readlinkSync,
+  realpathSync,
   renameSync,
   rmSync,
   statfsSync,
@@ -16,16 +18,16 @@ import {
   symlinkSync,
   utimesSync,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { isErrno } from '../../../netlink/error.ts'
 import { attempt, InstallError, isMissing } from './error.ts'
-import { copyNew, look, remove, replaceLink, syncFolder, temporaryIn } from './files.ts'
+import { copyNew, hashFile, look, remove, replaceLink, syncFolder, temporaryIn } from './files.ts'
 import { processesIn, seesAllProcesses } from './in-use.ts'
-import type { Layout } from './layout.ts'
-import type { Source, SourceFile } from './source.ts'
+import { COMMAND, LAUNCHER, type Layout } from './layout.ts'
+import { readSource, type Source, type SourceFile } from './source.ts'
 import type { Step } from './step.ts'
 
-const VERSION = /^\d[\w.+-]*-[0-9a-f]{12}(?:-\d+)?$/
+const VERSION = /^\d[\w.+-]*-([0-9a-f]{12})(?:-\d+)?$/
 /** Milliseconds after which nobody runs a version that was switched from, where that can't be seen. */
 const SURELY_OVER = 24 * 3600 * 1000
 /** Bytes that are left free: manifest, links, folders. */
@@ -81,6 +83,49 @@ const isIntact = (folder: string, { files, links }: Source): boolean => {
       found.stat.uid === process.geteuid!()
     )
   })
+}
+
+/** What of a version's folder is not as it was installed. */
+export interface Changes {
+  /** Whether it is what the folder is named after: something that they all have in common. */
+  readonly version: boolean
+  /** Plugins whose own files are not the launcher. */
+  readonly types: readonly string[]
+}
+
+/** What a version is named after whose plugins are links to one launcher. */
+const linkedHash = ({ types, links, files }: Source): string => {
+  const hash = createHash('sha256')
+  for (const type of types) hash.update(`bin/${type} ../${LAUNCHER}\n`)
+  const command = `bin/${COMMAND}`
+  if (links[command] !== undefined) hash.update(`${command} ${links[command]}\n`)
+  for (const { name, executable, sha256 } of files)
+    if (!name.startsWith('bin/')) hash.update(`${name} ${executable} ${sha256}\n`)
+  return hash.digest('hex').slice(0, 12)
+}
+
+/**
+ * Whether somebody has written to what is in a version's folder, as `cp` onto a link to it does.
+ * @returns null for any other folder
+ * @throws InstallError where this process may not read it
+ */
+export const changesIn = (folder: string): Changes | null => {
+  const [, hash] = VERSION.exec(basename(folder)) ?? []
+  if (hash === undefined) return null
+  try {
+    const source = readSource(folder)
+    const launcher = hashFile(join(folder, LAUNCHER))
+    const isLinked = (type: string): boolean => look(join(folder, 'bin', type))?.kind === 'link'
+    const isLauncher = (type: string): boolean =>
+      hashFile(realpathSync(join(folder, 'bin', type))) === launcher
+    const expected = source.types.every(isLinked) ? linkedHash(source) : source.hash
+    return { version: expected !== hash, types: source.types.filter((type) => !isLauncher(type)) }
+  } catch (error) {
+    const { cause = error } = error as Error
+    if (isErrno(cause, 'EACCES', 'EPERM')) throw error
+    // Something is missing.
+    return { version: true, types: [] }
+  }
 }
 
 /** Refuses before anything is copied what would not fit. Half a version would be removed again in any case. */

@@ -263,6 +263,68 @@ it('knows executables of ours and their daemon, and changes nothing', async () =
   await ended
 })
 
+it('tells of what is no folder, and of the rest all the same', async () => {
+  const { host, write, install, doctor } = await node()
+  await write('/run/conf/10-net.conflist', net)
+  await write('/run/conf/20-broken.conflist', '{')
+  await install('ptp', 'host-local')
+  await write('/run/file', '')
+  const mixed = await doctor('--bin-dir', '/run/file:/run/bin')
+  expect(mixed.by.get('binary.ptp')).toMatchObject({ severity: 'ok' })
+  // No runtime takes it.
+  expect(mixed.by.get('conf.file.20-broken.conflist')).toMatchObject({ severity: 'warning' })
+  expect(mixed.status).toBe(0)
+  const none = await doctor('--bin-dir', '/run/file')
+  expect(none.of('failure')).toEqual(['binary.host-local', 'binary.ptp'])
+  expect(none.status).toBe(1)
+  const elsewhere = await doctor('--conf-dir', '/run/file')
+  expect([elsewhere.of('failure'), elsewhere.status]).toEqual([['conf.first'], 1])
+  await host.must('mkdir', ['-p', '/var/lib/cni/results'])
+  await host.must('mkfifo', ['/var/lib/cni/results/fifo'])
+  expect((await doctor()).by.get('orphan.cache')).toMatchObject({
+    severity: 'warning',
+    facts: { first: [expect.objectContaining({ why: 'it is no file' })] },
+  })
+})
+
+it('executes nothing that others could put there', async () => {
+  const { host, write, install, doctor } = await node()
+  await write('/run/conf/10-net.conflist', net)
+  await install('ptp', 'host-local')
+  await host.must('chmod', ['777', '/run/bin'])
+  const { by } = await doctor()
+  for (const type of ['ptp', 'host-local'])
+    expect(by.get(`binary.${type}`)).toMatchObject({
+      severity: 'warning',
+      message: expect.stringContaining('/run/bin can be written by everybody'),
+    })
+})
+
+it('knows a plugin that somebody has written over', async () => {
+  const { host, write, doctor } = await node()
+  await write('/run/conf/10-net.conflist', net)
+  const where = ['--bin-dir', '/run/bin', '--prefix', '/run/opt']
+  await host.must('sh', ['-ec', 'cp -r "$1" /run/cni && chown -R 0:0 /run/cni', 'sh', `${dist}/cni`])
+  await host.must(process.execPath, [linkwright, 'install', '--from', '/run/cni', ...where])
+  const whole = await doctor(...where)
+  expect(whole.by.get('binary.installation')).toMatchObject({ severity: 'ok' })
+  expect(whole.by.get('binary.ptp')).toMatchObject({ severity: 'ok', facts: { maker: 'linkwright' } })
+  expect(whole.status).toBe(0)
+  // As a DaemonSet of flannel does.
+  await write('/run/flannel', standIn, '0755')
+  await host.must('cp', ['-f', '/run/flannel', '/run/bin/flannel'])
+  const changed = await doctor(...where)
+  for (const id of ['binary.installation', 'binary.flannel'])
+    expect(changed.by.get(id)).toMatchObject({
+      severity: 'failure',
+      message: expect.stringContaining('/run/opt/lib/linkwright/'),
+    })
+  expect(changed.status).toBe(1)
+  await host.must(process.execPath, [linkwright, 'install', '--from', '/run/cni', ...where])
+  expect((await doctor(...where)).of('failure')).toEqual([])
+  // Two installations ask 19 plugins each.
+}, 120_000)
+
 it('tells what it may not see', async () => {
   const { host, write, install } = await node()
   await write('/run/conf/10-net.conflist', net)
@@ -293,6 +355,18 @@ it('tells what it may not see', async () => {
   expect(status).toBe(0)
   expect(by.get('kernel.link.veth')).toMatchObject({ facts: { tried: false } })
   expect(by.get('conf.first')).toMatchObject({ severity: 'ok' })
+
+  // Root can execute it.
+  await host.must('chmod', ['0750', '/run/bin/ptp'])
+  const other = ['--reuid', '65534', '--regid', '65534', '--clear-groups']
+  const call = [process.execPath, linkwright, 'doctor', '--json', ...places]
+  const plain = await host.run('setpriv', [...other, ...call])
+  const seen = read(plain.stdout, plain.status)
+  expect(seen.by.get('binary.ptp')).toMatchObject({ severity: 'unknown', advice: 'run it as root' })
+  expect(seen.of('failure')).toEqual([])
+  await host.must('chmod', ['0640', '/run/bin/ptp'])
+  const never = await host.run('setpriv', [...other, ...call])
+  expect(read(never.stdout, never.status).of('failure')).toEqual(['binary.ptp'])
 })
 
 it('refuses what is no argument of it', async () => {

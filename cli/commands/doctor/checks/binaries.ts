@@ -15,6 +15,10 @@ export interface Wanted {
 
 const makers = { linkwright: 'ours', go: "Go's", other: 'of another make' } as const
 
+/** A command that is itself of what was changed would install that. */
+export const MEND =
+  'something was written over it, as cp onto a link does: linkwright install, of the package it came from, puts a whole version in its place'
+
 const advice = {
   missing: 'install it where runtimes look for plugins: linkwright install, for those of ours',
   dangling: 'what it leads to is gone: linkwright install, or remove the link',
@@ -42,6 +46,7 @@ const checkOne = (
       ? [failure(id, `${type} is missing${forWhom}`, { advice: advice.missing, facts })]
       : []
   }
+  if (file.state === 'unseen') return [unseen(id, file.path, file.why)]
   if (file.state !== 'there')
     return [
       tell(id, `${file.path} is ${states[file.state]}${forWhom}`, {
@@ -49,15 +54,32 @@ const checkOne = (
         facts: { ...base, state: file.state, path: file.path },
       }),
     ]
-  const { path, real, maker, writable } = file
+  const { path, real, maker, changeable, changed } = file
   const facts = { ...base, path, real, maker, ...(release !== null && { release }) }
-  if (writable)
+  if (changed !== null)
     return [
-      warning(id, `${path} can be changed by others than root, and was not executed${forWhom}`, {
-        advice: 'runtimes execute it as root: chown root and chmod go-w it, and what it leads to',
-        facts,
-      }),
+      failure(
+        id,
+        `${type} leads to what is not as it was installed, and was not executed${forWhom}: ${changed}`,
+        {
+          advice: MEND,
+          facts: { ...facts, changed },
+        },
+      ),
     ]
+  if (changeable !== null)
+    return [
+      warning(
+        id,
+        `${path} can be changed by others than root, and was not executed${forWhom}: ${changeable}`,
+        {
+          advice:
+            'runtimes execute it as root: chown root and chmod go-w it, what it leads to, and the folders',
+          facts,
+        },
+      ),
+    ]
+  if (standalone?.usable === null) return [unseen(id, standalone.path, 'EACCES: permission denied')]
   const wrong: Finding[] = []
   if (version && 'failed' in version)
     wrong.push(
@@ -66,7 +88,7 @@ const checkOne = (
         facts,
       }),
     )
-  if (standalone && !standalone.usable)
+  if (standalone?.usable === false)
     wrong.push(
       tell(
         `binary.standalone.${type}`,

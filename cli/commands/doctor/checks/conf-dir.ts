@@ -3,9 +3,15 @@ import { chained } from '../../../conf-check.ts'
 import type { ConfDirFacts, ConfFile } from '../facts/conf-dir.ts'
 import { count, type Finding, failure, ok, type Seen, unseen, warning } from '../finding.ts'
 
-const checkFirst = ({ directory, files }: ConfDirFacts): Finding => {
+const checkFirst = ({ directory, isNoFolder, files }: ConfDirFacts): Finding => {
   const id = 'conf.first'
   const [first, ...others] = files
+  if (isNoFolder)
+    return failure(id, `${directory} is no folder`, {
+      advice:
+        'a runtime can not look for networks there: put a folder in its place, or name another with --conf-dir',
+      facts: { directory },
+    })
   if (!first)
     return warning(id, `there is no configuration in ${directory}`, {
       advice: 'a runtime finds no network: put a .conflist there, or name another directory with --conf-dir',
@@ -23,12 +29,16 @@ const checkFirst = ({ directory, files }: ConfDirFacts): Finding => {
   })
 }
 
-const checkFile = ({ file, network, problem, forbidden, misnamed }: ConfFile): readonly Finding[] => {
+/** @param isFirst whether it is the one that runtimes take: where another one is broken, no ADD of theirs fails */
+const checkFile = (
+  { file, network, problem, forbidden, misnamed }: ConfFile,
+  isFirst: boolean,
+): readonly Finding[] => {
   const id = `conf.file.${file}`
   if (forbidden) return [unseen(id, file, 'permission denied')]
   if (!network)
     return [
-      failure(id, `${file}: ${problem?.msg}`, {
+      (isFirst ? failure : warning)(id, `${file}: ${problem?.msg}`, {
         advice: problem?.details ?? 'mend it, or take it out of the directory',
         facts: { file },
       }),
@@ -101,7 +111,7 @@ export const checkConfDir = (
   const known = new Set(files.map(({ network }) => network?.name))
   return [
     checkFirst(conf.value),
-    ...files.filter(asked).flatMap(checkFile),
+    ...files.filter(asked).flatMap((file) => checkFile(file, file === files[0])),
     ...checkNames(files.filter(asked)),
     ...only
       .filter((name) => !known.has(name))

@@ -1,17 +1,26 @@
 /** Whether what is installed is whole, and is what runtimes find. */
 import type { BinaryFacts } from '../facts/binaries.ts'
 import type { InstallationFacts } from '../facts/installation.ts'
-import { type Finding, ok, type Seen, unseen, warning } from '../finding.ts'
+import { type Finding, failure, ok, type Seen, unseen, warning } from '../finding.ts'
+import { MEND } from './binaries.ts'
 
 const ID = 'binary.installation'
 
-const checkWhole = ({ lib, current, launcher, standalone }: InstallationFacts): Finding => {
+const checkWhole = ({ lib, current, launcher, standalone, changes }: InstallationFacts): Finding => {
   const facts = { lib, current, launcher, standalone }
-  if (launcher && standalone) return ok(ID, `${current} is installed, and whole`, { facts })
-  const what = current === null ? 'no release is chosen' : 'its launcher or its program is missing'
-  return warning(ID, `the installation in ${lib} is broken: ${what}`, {
-    advice: 'linkwright install makes it whole again',
-    facts,
+  if (!launcher || !standalone) {
+    const what = current === null ? 'no release is chosen' : 'its launcher or its program is missing'
+    return warning(ID, `the installation in ${lib} is broken: ${what}`, {
+      advice: 'linkwright install makes it whole again',
+      facts,
+    })
+  }
+  if (changes === null || (!changes.version && changes.types.length === 0))
+    return ok(ID, `${current} is installed, and whole`, { facts })
+  const what = changes.version ? '' : `: ${changes.types.join(', ')}`
+  return failure(ID, `${current} is not what was installed${what}`, {
+    advice: MEND,
+    facts: { ...facts, changed: changes.types },
   })
 }
 

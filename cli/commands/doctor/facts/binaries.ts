@@ -1,10 +1,14 @@
 /** Executables of plugins, as a runtime finds and calls them. */
-import { accessSync, constants, lstatSync, realpathSync, type Stats, statSync } from 'node:fs'
+import { accessSync, constants, lstatSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { isObject } from '../../../../cni/fold.ts'
 import { createExec } from '../../../../cni/spawn.ts'
+import { isErrno } from '../../../../netlink/error.ts'
 import { Netns } from '../../../../netlink/netns.ts'
+import { hashFile } from '../../install/files.ts'
+import { changeableBy } from '../../install/folders.ts'
 import { LAUNCHER, STANDALONE } from '../../install/layout.ts'
+import type { Changes } from '../../install/versions.ts'
 import { isGoProgram } from './elf.ts'
 
 /** Who made it: `linkwright`: it leads to our launcher or program; `go`: Go's compiler, so the reference or one like it. */
@@ -13,15 +17,23 @@ export type Maker = 'linkwright' | 'go' | 'other'
 export type FileState =
   | { readonly state: 'missing' }
   | { readonly state: 'dangling' | 'not-a-file' | 'not-executable'; readonly path: string }
+  /** This process can't tell. */
+  | { readonly state: 'unseen'; readonly path: string; readonly why: string }
   | {
       readonly state: 'there'
       readonly path: string
       /** Without links. */
       readonly real: string
       readonly maker: Maker
-      /** Others than root may change it: it is not executed. */
-      readonly writable: boolean
+      /** The folder of our launcher and its program; null for others. */
+      readonly home: string | null
+      /** How others than root may change it, in words: it is not executed. Null where they can't. */
+      readonly changeable: string | null
+      /** What of it is not as it was installed: the file, or the folder of its version. Then it is not executed. */
+      readonly changed: string | null
     }
+
+type There = Extract<FileState, { state: 'there' }>
 
 export interface BinaryFacts {
   readonly type: string
@@ -30,25 +42,35 @@ export interface BinaryFacts {
   readonly version: { readonly supported: readonly string[] } | { readonly failed: string } | null
   /** Of ours: the release it belongs to, as it says. */
   readonly release: string | null
-  /** Of our launcher: the program that it starts where no daemon answers; null for others. */
-  readonly standalone: { readonly path: string; readonly usable: boolean } | null
+  /** Of our launcher: the program that it starts where no daemon answers; null for others. Whether it is usable: null where only root can tell. */
+  readonly standalone: { readonly path: string; readonly usable: boolean | null } | null
 }
 
 /** Our launcher, our program, and what `npm run build` makes of it. */
 const ours = new Set([LAUNCHER, STANDALONE, `${STANDALONE}.cjs`])
 
-/** Whether it is a file that this process may execute. */
-export const isExecutable = (path: string): boolean => {
+/** Whether root may execute it; null where only root can tell. */
+export const canExecute = (path: string): boolean | null => {
   try {
+    const stats = statSync(path)
+    if (!stats.isFile() || (stats.mode & 0o111) === 0) return false
     accessSync(path, constants.X_OK)
-    return statSync(path).isFile()
-  } catch {
-    return false
+    return true
+  } catch (error) {
+    return isErrno(error, 'EACCES', 'EPERM') && process.geteuid!() !== 0 ? null : false
   }
 }
 
-const makerOf = (real: string): Maker => {
-  if (ours.has(basename(real))) return 'linkwright'
+/** Where our programs lie that a file may be one of: beside it, or above `bin`, where each plugin has a launcher. */
+const homeOf = (real: string): string | null => {
+  if (ours.has(basename(real))) return dirname(real)
+  const above = dirname(dirname(real))
+  const isBelow =
+    basename(dirname(real)) === 'bin' && statSync(join(above, LAUNCHER), { throwIfNoEntry: false })
+  return isBelow ? above : null
+}
+
+const strangerOf = (real: string): Maker => {
   try {
     return isGoProgram(real) ? 'go' : 'other'
   } catch {
@@ -56,29 +78,63 @@ const makerOf = (real: string): Maker => {
   }
 }
 
-/** Whether somebody else than root and this user can change what would run as root. */
-const isWritable = ({ mode, uid }: Stats): boolean =>
-  (mode & 0o022) !== 0 || (uid !== 0 && uid !== process.getuid?.())
+/** By its content, as far as that is known. */
+const identify = (
+  real: string,
+  changesIn: BinaryOptions['changesIn'],
+): Pick<There, 'maker' | 'home' | 'changed'> => {
+  const home = homeOf(real)
+  if (home === null) return { maker: strangerOf(real), home, changed: null }
+  const isOwn = ours.has(basename(real))
+  const changes = changesIn(home)
+  if (changes?.version) return { maker: strangerOf(real), home: null, changed: home }
+  if (isOwn || hashFile(real) === hashFile(join(home, LAUNCHER)))
+    return { maker: 'linkwright', home, changed: null }
+  return { maker: strangerOf(real), home: null, changed: changes === null ? null : real }
+}
 
-const stateOf = (path: string): FileState => {
+const programOf = (home: string): string => join(home, STANDALONE)
+
+/** How others than root may change what is executed at a path, or put something else in its place. */
+const changeable = (path: string, real: string, home: string | null): string | null =>
+  changeableBy(dirname(path)) ??
+  changeableBy(path, true) ??
+  changeableBy(dirname(real)) ??
+  (home !== null && canExecute(programOf(home)) ? changeableBy(programOf(home), true) : null)
+
+const stateOf = (path: string, changesIn: BinaryOptions['changesIn']): FileState => {
+  lstatSync(path)
   const stats = statSync(path, { throwIfNoEntry: false })
   if (!stats) return { state: 'dangling', path }
   if (!stats.isFile()) return { state: 'not-a-file', path }
-  if (!isExecutable(path)) return { state: 'not-executable', path }
+  const executable = canExecute(path)
+  if (executable === false) return { state: 'not-executable', path }
+  if (executable === null) return { state: 'unseen', path, why: 'EACCES: permission denied' }
   const real = realpathSync(path)
-  return { state: 'there', path, real, maker: makerOf(real), writable: isWritable(stats) }
+  const identity = identify(real, changesIn)
+  return { state: 'there', path, real, ...identity, changeable: changeable(path, real, identity.home) }
+}
+
+/** What is at a path; null for nothing. */
+const lookAt = (path: string, changesIn: BinaryOptions['changesIn']): FileState | null => {
+  try {
+    return stateOf(path, changesIn)
+  } catch (error) {
+    // A runtime goes on with the next directory.
+    if (isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return null
+    return { state: 'unseen', path, why: (error as Error).message }
+  }
 }
 
 /** The first file of that name, as a runtime looks for it. */
-const find = (type: string, directories: readonly string[]): FileState => {
+const find = (type: string, { directories, changesIn }: BinaryOptions): FileState => {
   // Whoever looks for it refuses such a name.
   if (/[/\0]/.test(type) || type === '.' || type === '..') return { state: 'missing' }
   let other: FileState | undefined
   for (const directory of directories) {
-    const path = join(directory, type)
-    if (!lstatSync(path, { throwIfNoEntry: false })) continue
-    const state = stateOf(path)
-    if (state.state === 'there' || state.state === 'not-executable') return state
+    const state = lookAt(join(directory, type), changesIn)
+    if (state === null) continue
+    if (state.state !== 'dangling' && state.state !== 'not-a-file') return state
     other ??= state
   }
   return other ?? { state: 'missing' }
@@ -86,6 +142,8 @@ const find = (type: string, directories: readonly string[]): FileState => {
 
 export interface BinaryOptions {
   readonly directories: readonly string[]
+  /** What in the folder of a version is not as it was installed; null for other folders. */
+  readonly changesIn: (folder: string) => Changes | null
   /** Given to ours by LINKWRIGHT_SOCKET. */
   readonly socket: string
   /** Milliseconds for each call. */
@@ -141,9 +199,9 @@ const askRelease = async (
 }
 
 const standaloneOf = (file: FileState): BinaryFacts['standalone'] => {
-  if (file.state !== 'there' || basename(file.real) !== LAUNCHER) return null
-  const path = join(dirname(file.real), STANDALONE)
-  return { path, usable: isExecutable(path) }
+  if (file.state !== 'there' || file.home === null || basename(file.real).startsWith(STANDALONE)) return null
+  const path = programOf(file.home)
+  return { path, usable: canExecute(path) }
 }
 
 /** How many are asked at a time. */
@@ -157,19 +215,22 @@ export const lookAtBinaries = async (
   const exec = createExec({ hostNetns: Netns.current(), signal: options.signal })
   /** Of one program with many names it is asked once. */
   const releases = new Map<string, Promise<string | null>>()
-  const lookAt = async (type: string): Promise<BinaryFacts> => {
-    const file = find(type, options.directories)
+  const examine = async (type: string): Promise<BinaryFacts> => {
+    const file = find(type, options)
     const standalone = standaloneOf(file)
-    if (file.state !== 'there' || file.writable)
-      return { type, file, version: null, release: null, standalone }
+    const silent = { type, file, version: null, release: null, standalone }
+    if (file.state !== 'there' || file.changeable !== null || file.changed !== null) return silent
+    // It would fail for who may not execute that.
+    if (standalone?.usable === null) return silent
     const version = await askVersion(file.path, exec, options)
-    if (file.maker !== 'linkwright') return { type, file, version, release: null, standalone }
-    const release = releases.get(file.real) ?? askRelease(file.path, exec, options)
-    releases.set(file.real, release)
-    return { type, file, version, release: await release, standalone }
+    if (file.home === null) return { ...silent, version }
+    const program = ours.has(basename(file.real)) ? file.real : join(file.home, LAUNCHER)
+    const release = releases.get(program) ?? askRelease(file.path, exec, options)
+    releases.set(program, release)
+    return { ...silent, version, release: await release }
   }
   const found: BinaryFacts[] = []
   for (let i = 0; i < types.length; i += TOGETHER)
-    found.push(...(await Promise.all(types.slice(i, i + TOGETHER).map(lookAt))))
+    found.push(...(await Promise.all(types.slice(i, i + TOGETHER).map(examine))))
   return found
 }

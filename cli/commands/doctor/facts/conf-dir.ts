@@ -62,6 +62,8 @@ export interface ConfFile {
 
 export interface ConfDirFacts {
   readonly directory: string
+  /** Something else is there: a runtime fails. */
+  readonly isNoFolder: boolean
   /** In the order in which a runtime takes them: the first is its network. */
   readonly files: readonly ConfFile[]
   /** How many files there are beyond those that were read. */
@@ -134,13 +136,27 @@ const readFile = (plugins: Plugins, directory: string, file: string): ConfFile =
   }
 }
 
+/** @throws SystemError where it can't be looked at */
+const kindOf = (directory: string): 'folder' | 'other' | 'nothing' => {
+  try {
+    return statSync(directory).isDirectory() ? 'folder' : 'other'
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return 'nothing'
+    // It is below a file, or leads to itself.
+    if (isErrno(error, 'ENOTDIR', 'ELOOP')) return 'other'
+    throw error
+  }
+}
+
 /** Reads every configuration of a directory. @throws SystemError where it can't be read, but not where there is none */
 export const lookAtConfDir = (directory: string, plugins: Plugins): ConfDirFacts => {
-  if (!statSync(directory, { throwIfNoEntry: false })) return { directory, files: [], more: 0 }
+  const kind = kindOf(directory)
+  if (kind !== 'folder') return { directory, isNoFolder: kind === 'other', files: [], more: 0 }
   const entries = readdirSync(directory, { withFileTypes: true })
   const names = confNames(entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name))
   return {
     directory,
+    isNoFolder: false,
     files: names.slice(0, MAX_FILES).map((file) => readFile(plugins, directory, file)),
     more: Math.max(0, names.length - MAX_FILES),
   }

@@ -7,6 +7,7 @@ import { checkPools } from '../../../../cli/commands/doctor/checks/pools.ts'
 import { checkStatus } from '../../../../cli/commands/doctor/checks/status.ts'
 import type { BinaryFacts, FileState } from '../../../../cli/commands/doctor/facts/binaries.ts'
 import type { ConfDirFacts, ConfFile, PluginFacts } from '../../../../cli/commands/doctor/facts/conf-dir.ts'
+import type { InstallationFacts } from '../../../../cli/commands/doctor/facts/installation.ts'
 import type { PoolFacts, SetFacts } from '../../../../cli/commands/doctor/facts/pools.ts'
 import { needsOf } from '../../../../cli/commands/doctor/features.ts'
 import type { Finding, Seen } from '../../../../cli/commands/doctor/finding.ts'
@@ -54,7 +55,7 @@ const networksOf = (...files: ConfFile[]) => files.flatMap(({ network }) => netw
 
 describe('configurations', () => {
   const judge = (files: readonly ConfFile[], only: readonly string[] = [], more = 0) => {
-    const facts: ConfDirFacts = { directory: '/etc/cni/net.d', files, more }
+    const facts: ConfDirFacts = { directory: '/etc/cni/net.d', isNoFolder: false, files, more }
     return bad(checkConfDir(seen(facts), facts.directory, only))
   }
   const good = file('10-net.conflist', 'net', plugin('bridge'), plugin('portmap'))
@@ -63,13 +64,15 @@ describe('configurations', () => {
     expect(judge([good])).toEqual({})
     expect(judge([])).toEqual({ 'conf.first': 'warning' })
     expect(told(checkConfDir(notSeen, '/x', []))).toEqual({ 'conf.first': 'unknown' })
+    const none = { directory: '/x', isNoFolder: true, files: [], more: 0 }
+    expect(told(checkConfDir(seen(none), '/x', []))).toEqual({ 'conf.first': 'failure' })
   })
   it('are broken, first or later', () => {
     expect(judge([file('05.conflist', null), good])).toEqual({
       'conf.first': 'failure',
       'conf.file.05.conflist': 'failure',
     })
-    expect(judge([good, file('20.conflist', null)])).toEqual({ 'conf.file.20.conflist': 'failure' })
+    expect(judge([good, file('20.conflist', null)])).toEqual({ 'conf.file.20.conflist': 'warning' })
     expect(judge([good, file('20.conflist', null)], ['net'])).toEqual({})
     expect(judge([good], ['other'])).toEqual({ 'conf.missing.other': 'failure' })
   })
@@ -213,7 +216,9 @@ describe('executables', () => {
     path: `/bin/${type}`,
     real: `/bin/${type}`,
     maker: 'go',
-    writable: false,
+    home: null,
+    changeable: null,
+    changed: null,
     ...more,
   })
   const binary = (type: string, file: FileState, more: Partial<BinaryFacts> = {}): BinaryFacts => ({
@@ -274,8 +279,28 @@ describe('executables', () => {
     })
   })
   it('are not executed where anybody can change them', () => {
-    expect(judge(binary('bridge', there('bridge', { writable: true }), { version: null }))).toEqual({
+    expect(
+      judge(binary('bridge', there('bridge', { changeable: '/bin can be written' }), { version: null })),
+    ).toEqual({
       'binary.bridge': 'warning',
+    })
+  })
+  it('are not what was installed', () => {
+    const changed = { maker: 'linkwright', changed: '/lib/1' } as const
+    expect(judge(binary('bridge', there('bridge', changed), { version: null }))).toEqual({
+      'binary.bridge': 'failure',
+    })
+    expect(judge(binary('vlan', there('vlan', changed), { version: null }))).toEqual({
+      'binary.vlan': 'failure',
+    })
+  })
+  it('can not be looked at', () => {
+    const unseen = { state: 'unseen', path: '/bin/bridge', why: 'EACCES: permission denied' } as const
+    expect(judge(binary('bridge', unseen))).toEqual({ 'binary.bridge': 'unknown' })
+    const standalone = { path: '/lib/linkwright-cni', usable: null }
+    const ours = there('bridge', { maker: 'linkwright' })
+    expect(judge(binary('bridge', ours, { version: null, standalone }))).toEqual({
+      'binary.bridge': 'unknown',
     })
   })
   it('are of one release, with a program to start', () => {
@@ -291,15 +316,27 @@ describe('executables', () => {
     ).toEqual({ 'binary.releases': 'warning' })
   })
   it('belong to the installation', () => {
-    const whole = { lib: '/opt/lib', current: '/opt/lib/1', launcher: true, standalone: true }
+    const whole: InstallationFacts = {
+      lib: '/opt/lib',
+      current: '/opt/lib/1',
+      launcher: true,
+      standalone: true,
+      changes: { version: false, types: [] },
+    }
     const ours = binary(
       'bridge',
       there('bridge', { maker: 'linkwright', real: '/opt/lib/1/linkwright-launcher' }),
     )
-    const judge = (more: Partial<typeof whole>, ...binaries: BinaryFacts[]) =>
+    const judge = (more: Partial<InstallationFacts>, ...binaries: BinaryFacts[]) =>
       told(checkInstallation(seen({ ...whole, ...more }), binaries))
     expect(judge({}, ours, ...fine)).toEqual({ 'binary.installation': 'ok' })
     expect(judge({ standalone: false })).toEqual({ 'binary.installation': 'warning' })
+    expect(judge({ changes: null })).toEqual({ 'binary.installation': 'ok' })
+    for (const changes of [
+      { version: true, types: [] },
+      { version: false, types: ['bridge'] },
+    ])
+      expect(judge({ changes })).toEqual({ 'binary.installation': 'failure' })
     expect(judge({ lib: '/opt/li' }, ours)).toMatchObject({ 'binary.elsewhere': 'warning' })
     expect(checkInstallation(seen(null), [])).toEqual([])
     expect(told(checkInstallation(notSeen, []))).toEqual({ 'binary.installation': 'unknown' })
