@@ -16,7 +16,7 @@ import { checkPools } from './checks/pools.ts'
 import { checkSettings } from './checks/settings.ts'
 import { checkStatus } from './checks/status.ts'
 import { lookAtCache } from './facts/attachments.ts'
-import { lookAtBinaries } from './facts/binaries.ts'
+import { isTrusted, lookAtBinaries } from './facts/binaries.ts'
 import { lookAtConfDir, type NetworkFacts, networksOf } from './facts/conf-dir.ts'
 import { lookAtDaemon } from './facts/daemon.ts'
 import { lookAtFiltering } from './facts/filtering.ts'
@@ -96,7 +96,13 @@ export const examine = async (places: Places): Promise<readonly Finding[]> => {
       lookAtFiltering(LOADING),
       lookAtSettings(TIMEOUT),
       judgeTwice(() => lookAtLeftBehind(places, directories), names, places.networks),
-      askStatus(networks, { plugins, path, environment: hostEnvironment(), timeout: CALL }),
+      askStatus(networks, {
+        plugins,
+        path,
+        isTrusted: (type) => isTrusted(type, { directories: binDirs, changesIn }),
+        environment: hostEnvironment(),
+        timeout: CALL,
+      }),
       see(ALL_CALLS, (signal) =>
         lookAtBinaries(types, { directories: binDirs, changesIn, socket, timeout: CALL, signal }),
       ),

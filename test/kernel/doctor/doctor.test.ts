@@ -290,9 +290,15 @@ it('tells of what is no folder, and of the rest all the same', async () => {
 it('executes nothing that others could put there', async () => {
   const { host, write, install, doctor } = await node()
   await write('/run/conf/10-net.conflist', net)
+  await write('/run/conf/20-foreign.conflist', list('foreign', '10.32.0.0/24', { type: 'foreign' }))
   await install('ptp', 'host-local')
+  await write('/run/bin/foreign', `${standIn}\necho "$CNI_COMMAND" >>/run/trace\n`, '0755')
+  expect((await doctor()).by.get('network.status.foreign.1')).toMatchObject({ severity: 'ok' })
+  expect(await host.must('cat', ['/run/trace'])).toContain('STATUS')
+  await host.must('rm', ['/run/trace'])
   await host.must('chmod', ['777', '/run/bin'])
   const { by } = await doctor()
+  expect(await host.must('ls', ['/run'])).not.toContain('trace')
   for (const type of ['ptp', 'host-local'])
     expect(by.get(`binary.${type}`)).toMatchObject({
       severity: 'warning',

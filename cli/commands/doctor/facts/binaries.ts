@@ -127,7 +127,10 @@ const lookAt = (path: string, changesIn: BinaryOptions['changesIn']): FileState 
 }
 
 /** The first file of that name, as a runtime looks for it. */
-const find = (type: string, { directories, changesIn }: BinaryOptions): FileState => {
+const find = (
+  type: string,
+  { directories, changesIn }: Pick<BinaryOptions, 'directories' | 'changesIn'>,
+): FileState => {
   // Whoever looks for it refuses such a name.
   if (/[/\0]/.test(type) || type === '.' || type === '..') return { state: 'missing' }
   let other: FileState | undefined
@@ -202,6 +205,15 @@ const standaloneOf = (file: FileState): BinaryFacts['standalone'] => {
   if (file.state !== 'there' || file.home === null || basename(file.real).startsWith(STANDALONE)) return null
   const path = programOf(file.home)
   return { path, usable: canExecute(path) }
+}
+
+/** Whether what a runtime finds for a type may be executed here, too; if it finds nothing, nothing is executed. */
+export const isTrusted = (
+  type: string,
+  options: Pick<BinaryOptions, 'directories' | 'changesIn'>,
+): boolean => {
+  const file = find(type, options)
+  return file.state !== 'there' || (file.changeable === null && file.changed === null)
 }
 
 /** How many are asked at a time. */

@@ -11,7 +11,10 @@ export interface StatusFacts {
   /** Where it is in the list, from 0. */
   readonly index: number
   readonly type: string
-  /** Null where it was not asked: STATUS came with version 1.1.0, and what is not ours may not know it. */
+  /**
+   * Null where it was not asked: STATUS came with version 1.1.0, and what is not ours may not know it, or may be what
+   * others than root have put there.
+   */
   readonly answer: { readonly code: number; readonly problem: Problem | null } | null
 }
 
@@ -19,6 +22,8 @@ export interface StatusOptions {
   readonly plugins: Plugins
   /** CNI_PATH. */
   readonly path: string
+  /** Whether what a runtime finds for a type that is not ours may be executed. */
+  readonly isTrusted: (type: string) => boolean
   readonly environment: Readonly<Record<string, string>>
   /** Milliseconds for each plugin. */
   readonly timeout: number
@@ -28,15 +33,21 @@ export interface StatusOptions {
 const isOurs = ({ own, ipam }: PluginFacts, plugins: Plugins): boolean =>
   own && (ipam === '' || plugins.has(ipam))
 
+/** Whether nothing is executed that others than root could have put there. */
+const isSafe = ({ own, type, ipam }: PluginFacts, { plugins, isTrusted }: StatusOptions): boolean =>
+  (own || isTrusted(type)) && (ipam === '' || (own && plugins.has(ipam)) || isTrusted(ipam))
+
 const ask = async (
   { name, conf }: NetworkFacts,
   plugin: PluginFacts,
   index: number,
-  { plugins, path, environment, timeout }: StatusOptions,
+  options: StatusOptions,
 ): Promise<StatusFacts> => {
+  const { plugins, path, environment, timeout } = options
   const facts = { network: name, index, type: plugin.type }
   const ours = isOurs(plugin, plugins)
-  if (plugin.problem || !(ours || allows(conf.cniVersion, 'STATUS'))) return { ...facts, answer: null }
+  const isAsked = ours || (allows(conf.cniVersion, 'STATUS') && isSafe(plugin, options))
+  if (plugin.problem || !isAsked) return { ...facts, answer: null }
   const network = {
     ...conf,
     ...(ours && { cniVersion: currentVersion }),
