@@ -13,7 +13,7 @@ export const checkStatus = (answers: readonly StatusFacts[], privileged: boolean
     if (!answer)
       return ok(
         id,
-        `${network}: ${type} was not asked: its configuration is broken, or STATUS is not for its version`,
+        `${network}: ${type} was not asked: its configuration is broken, STATUS is not for its version, or others than root can change what it executes`,
         {
           facts,
         },
