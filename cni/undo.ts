@@ -22,6 +22,11 @@ export class UndoStack {
     return this.#running
   }
 
+  /** Whether there is nothing to undo. */
+  get isEmpty(): boolean {
+    return this.#inverses.length === 0
+  }
+
   /** Runs every inverse, last first, going on after errors. Returns the errors, each prefixed with what failed. */
   async run(): Promise<Error[]> {
     const errors: Error[] = []

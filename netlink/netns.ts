@@ -8,6 +8,7 @@ import {
 } from '../native/binding.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
 import { during } from './error.ts'
+import { type FileLock, type LockMode, type LockOptions, lockFile, tryLockFile } from './flock.ts'
 
 const { O_NONBLOCK } = constants
 
@@ -54,21 +55,6 @@ const sysctlPath = (name: string): string => {
   if (!/^net(?:\/(?!\.{1,2}(?:\/|$))[^/\0]+)+$/.test(name))
     throw new RangeError(`${JSON.stringify(name)} is not the name of a sysctl below net/`)
   return `/proc/sys/${name}`
-}
-
-/** flock(2): LOCK_SH and LOCK_EX. */
-const lockModes = { shared: 1, exclusive: 2 } as const
-export type LockMode = keyof typeof lockModes
-
-export interface LockOptions {
-  /** Milliseconds. */
-  readonly timeout: number
-  readonly signal?: AbortSignal | undefined
-}
-
-export interface NetnsLock {
-  /** Safe to repeat. */
-  release(): void
 }
 
 /**
@@ -221,43 +207,21 @@ export class Netns {
   /**
    * An advisory lock on the namespace, for programs that agree on what it means. Leaves no file behind; ends with the
    * process at the latest. Null where somebody holds it otherwise. Equivalent: `flock -n /run/netns/NAME`.
+   *
+   * Whoever is in the namespace may open it (`/proc/self/ns/net`), and so hold this lock for as long as they like, without
+   * any rights: nothing that they are not to hold up may depend on it.
    * @throws SystemError
    */
-  tryLock(mode: LockMode): NetnsLock | null {
-    const file = this.#reopen()
-    if (binding().tryFlock(file, lockModes[mode])) return { release: () => file.close() }
-    file.close()
-    return null
+  tryLock(mode: LockMode): FileLock | null {
+    return tryLockFile(this.#reopen(), mode)
   }
 
   /**
    * The same, waiting for at most `timeout` milliseconds.
    * @throws SystemError (ETIMEDOUT); the signal's reason
    */
-  async lock(mode: LockMode, { timeout, signal }: LockOptions): Promise<NetnsLock> {
-    signal?.throwIfAborted()
-    const file = this.#reopen()
-    if (binding().tryFlock(file, lockModes[mode])) return { release: () => file.close() }
-    let giveUp: (reason: unknown) => void = () => {}
-    const gaveUp = new Promise<never>((_resolve, reject) => {
-      giveUp = reject
-    })
-    const abort = () => giveUp(signal?.reason)
-    const timer = setTimeout(
-      () => giveUp(Object.assign(new Error(`flock: not within ${timeout} ms`), { code: 'ETIMEDOUT' })),
-      timeout,
-    )
-    signal?.addEventListener('abort', abort, { once: true })
-    try {
-      await Promise.race([binding().flock(file, lockModes[mode]), gaveUp])
-      return { release: () => file.close() }
-    } catch (error) {
-      // A wait that goes on in the addon lets go of the lock as soon as it has it.
-      file.close()
-      throw error
-    } finally {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', abort)
-    }
+  async lock(mode: LockMode, options: LockOptions): Promise<FileLock> {
+    options.signal?.throwIfAborted()
+    return lockFile(this.#reopen(), mode, options)
   }
 }

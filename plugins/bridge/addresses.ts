@@ -5,15 +5,13 @@ import { type Address, address, type BriefLink, familyOf, isErrno } from '../../
 import type { BridgeAttachment } from './conf.ts'
 import type { Bridge } from './device.ts'
 import { conflicts } from './gateways.ts'
-import { unlessShared } from './hold.ts'
+import type { Hold } from './hold.ts'
 
 /** Where the addresses belong. */
 export interface GatewayPlace {
   readonly bridge: Bridge
   /** The bridge, or the interface of a VLAN. */
   readonly target: BriefLink
-  /** Names of the ports that this ADD has plugged in. */
-  readonly own: ReadonlySet<string>
 }
 
 const tolerant = async (request: Promise<void>, ...accepted: string[]): Promise<void> => {
@@ -37,12 +35,12 @@ const restore = (was: Address) => {
  * @throws CniError where another address is in the way and forceAddress is not set
  */
 export const ensureAddresses = async (
-  attachment: BridgeAttachment,
-  { bridge, target, own }: GatewayPlace,
+  { conf, host }: BridgeAttachment,
+  hold: Hold,
+  { bridge, target }: GatewayPlace,
   wanted: readonly string[],
   present: readonly Address[],
 ): Promise<void> => {
-  const { conf, host, undo } = attachment
   const { index, name } = target
   const missing = wanted.filter((cidr) => !present.some((have) => have.address === cidr))
   if (missing.length === 0) return
@@ -67,11 +65,8 @@ export const ensureAddresses = async (
     undo: [
       `remove ${cidr} from ${name}`,
       () =>
-        unlessShared(
-          attachment,
-          bridge.index,
-          () => tolerant(host.run(address.delete({ index, address: cidr })), 'EADDRNOTAVAIL', 'ENODEV'),
-          own,
+        hold.unlessShared(bridge.index, () =>
+          tolerant(host.run(address.delete({ index, address: cidr })), 'EADDRNOTAVAIL', 'ENODEV'),
         ),
     ],
   })
@@ -84,7 +79,7 @@ export const ensureAddresses = async (
     ],
   })
   // Undone last first: the primary address of a subnet has to be there before the secondary ones.
-  await apply(host, undo, [
+  await apply(host, hold.undo, [
     ...foreign.toReversed().map(replace),
     ...missing.map(add),
     // With a primary address the kernel may have removed one that is wanted.

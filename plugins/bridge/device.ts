@@ -8,7 +8,7 @@ import { refuseAdvertisements } from '../shared/sysctl.ts'
 import { deleteLink } from '../shared/veth.ts'
 import type { BridgeAttachment, BridgeConf } from './conf.ts'
 import { findOrMake } from './find-or-make.ts'
-import { portsOf, unlessShared } from './hold.ts'
+import { type Hold, portsOf } from './hold.ts'
 import { wantsFiltering } from './vlans.ts'
 
 /** What a bridge has that was never given a MAC and has lost its last port. */
@@ -41,13 +41,13 @@ const explained = (error: unknown, conf: BridgeConf): unknown =>
     : error
 
 /** What an existing bridge lacks of what the configuration needs. */
-const repairs = (attachment: BridgeAttachment, found: Bridge): Step[] => {
+const repairs = (attachment: BridgeAttachment, hold: Hold, found: Bridge): Step[] => {
   const { conf, host } = attachment
   const { index, name } = found
   const takeBack = (what: string, request: () => Promise<void>): NonNullable<Step['undo']> => [
     `${what} of ${name}`,
     () =>
-      unlessShared(attachment, index, async () => {
+      hold.unlessShared(index, async () => {
         if (await findLink(host, index)) await request()
       }),
   ]
@@ -75,27 +75,35 @@ const repairs = (attachment: BridgeAttachment, found: Bridge): Step[] => {
  * Completes a bridge that is there. Its MTU is left as it is.
  * @param made MAC of the bridge that this ADD has made, if it has
  */
-const complete = async (attachment: BridgeAttachment, found: Bridge, made?: string): Promise<Bridge> => {
-  const { conf, host, hostNetns, undo, log } = attachment
+const complete = async (
+  attachment: BridgeAttachment,
+  hold: Hold,
+  found: Bridge,
+  made?: string,
+): Promise<Bridge> => {
+  const { conf, host, hostNetns, log } = attachment
   if (conf.mtu !== 0 && conf.mtu !== found.mtu)
     log.warn(`bridge ${found.name} has an MTU of ${found.mtu}; the configuration says ${conf.mtu}`)
   // The answer tells the setting already; a file costs more.
   const refuses = found.afSpec?.inet6?.conf?.acceptRa === 0
   const giveBack = refuses ? null : refuseAdvertisements(hostNetns, log, found.name)
   if (giveBack)
-    undo.push(`give ${found.name} its accept_ra back`, () => unlessShared(attachment, found.index, giveBack))
+    hold.undo.push(`give ${found.name} its accept_ra back`, () => hold.unlessShared(found.index, giveBack))
   // One that nobody gave a MAC has its lowest port's: it would get the first container's now, and another one later.
   const pinned = found.address === made || found.carrier
   const address = found.address === NO_MAC ? randomMac() : found.address
-  const steps = repairs(attachment, found)
-  await apply(host, undo, [...(pinned ? [] : [{ request: link.set(found.index, { address }) }]), ...steps])
+  const steps = repairs(attachment, hold, found)
+  await apply(host, hold.undo, [
+    ...(pinned ? [] : [{ request: link.set(found.index, { address }) }]),
+    ...steps,
+  ])
   if (steps.length === 0 && (pinned || address === found.address)) return found
   return expectBridge(await host.run(link.getBrief(found.index)))
 }
 
 /** @throws NetlinkError, EEXIST where another ADD has made it at the same moment */
-const create = async (attachment: BridgeAttachment, address: string): Promise<void> => {
-  const { conf, host, undo } = attachment
+const create = async (attachment: BridgeAttachment, hold: Hold, address: string): Promise<void> => {
+  const { conf, host } = attachment
   const name = conf.bridge
   const request = link.add({
     kind: 'bridge',
@@ -109,11 +117,11 @@ const create = async (attachment: BridgeAttachment, address: string): Promise<vo
   const remove = async (): Promise<void> => {
     const made = await findLink(host, name)
     if (made?.address !== address) return
-    await unlessShared(attachment, made.index, async () => {
+    await hold.unlessShared(made.index, async () => {
       if ((await portsOf(attachment, made.index)).length === 0) await deleteLink(host, made.index)
     })
   }
-  await apply(host, undo, [{ request, undo: [`delete bridge ${name}`, remove] }])
+  await apply(host, hold.undo, [{ request, undo: [`delete bridge ${name}`, remove] }])
 }
 
 /**
@@ -121,7 +129,7 @@ const create = async (attachment: BridgeAttachment, address: string): Promise<vo
  * Equivalent: `ip link add cni0 up address MAC [mtu N] type bridge [vlan_filtering 1]`.
  * @throws CniError, NetlinkError
  */
-export const ensureBridge = async (attachment: BridgeAttachment): Promise<Bridge> => {
+export const ensureBridge = async (attachment: BridgeAttachment, hold: Hold): Promise<Bridge> => {
   const { conf, host } = attachment
   const { bridge: name } = conf
   let made: string | undefined
@@ -131,10 +139,10 @@ export const ensureBridge = async (attachment: BridgeAttachment): Promise<Bridge
       find: () => findBrief(host, name),
       make: () => {
         made ??= randomMac()
-        return create(attachment, made)
+        return create(attachment, hold, made)
       },
     })
-    return await complete(attachment, expectBridge(found), made)
+    return await complete(attachment, hold, expectBridge(found), made)
   } catch (error) {
     throw explained(error, conf)
   }

@@ -29,7 +29,8 @@ import { checkBridge } from './check.ts'
 import { type BridgeAttachment, bridgeConf } from './conf.ts'
 import { type Bridge, ensureBridge } from './device.ts'
 import { type Gateways, planGateways } from './gateways.ts'
-import { holdBridges } from './hold.ts'
+import { type Hold, holdBridge } from './hold.ts'
+import { BridgeLocks } from './locks.ts'
 import { type Plan, plan } from './plan.ts'
 import { collect, remove } from './remove.ts'
 import { repair } from './repair.ts'
@@ -74,16 +75,16 @@ interface Served {
 /** The host's side of a routed network: the gateway's addresses, masquerade, forwarding. */
 const serve = async (
   attachment: BridgeAttachment,
+  hold: Hold,
   bridge: Bridge,
   veth: Veth,
   gateways: Gateways,
 ): Promise<Served> => {
   const { conf, host, hostNetns } = attachment
-  const own = new Set([veth.hostName])
   let vlanGateway: Link | undefined
   let port: BriefLink | undefined
   if (gateways.addresses.length > 0) {
-    if (conf.vlan !== 0) vlanGateway = await ensureVlanGateway(attachment, { bridge, own })
+    if (conf.vlan !== 0) vlanGateway = await ensureVlanGateway(attachment, hold, bridge)
     const target = vlanGateway ?? bridge
     const [seen, present] = await host.batch([
       link.getBrief(veth.hostName),
@@ -93,7 +94,7 @@ const serve = async (
     // That it is gone is told where it is waited for.
     if (seen.ok) port = seen.value
     else if (seen.code !== 'ENODEV') throw seen.error
-    await ensureAddresses(attachment, { bridge, target, own }, gateways.addresses, present.value)
+    await ensureAddresses(attachment, hold, { bridge, target }, gateways.addresses, present.value)
   }
   if (conf.ipMasq)
     await setUpMasquerade(
@@ -142,9 +143,9 @@ const portUp = async (
   })
 }
 
-const add = async (attachment: BridgeAttachment, planned: Plan): Promise<Result> => {
+const add = async (attachment: BridgeAttachment, hold: Hold, planned: Plan): Promise<Result> => {
   const { conf, ipam, host, container, ifName, netnsPath } = attachment
-  const bridge = await ensureBridge(attachment)
+  const bridge = await ensureBridge(attachment, hold)
   const veth = await attach(attachment, bridge, planned)
   const fromIpam = (await assign(attachment)) ?? {}
   const gateways = planGateways(conf, fromIpam)
@@ -152,7 +153,7 @@ const add = async (attachment: BridgeAttachment, planned: Plan): Promise<Result>
   if (ipam) {
     const { ips, routes } = gateways
     await configureLink(attachment, { index: veth.index, name: ifName, ips, routes, dad: conf.enabledad })
-    served = await serve(attachment, bridge, veth, gateways)
+    served = await serve(attachment, hold, bridge, veth, gateways)
   } else if (!conf.disableContainerInterface) await container.run(link.set(veth.index, { up: true }))
   const port = conf.disableContainerInterface
     ? await host.run(link.getBrief(veth.hostName))
@@ -173,24 +174,34 @@ const add = async (attachment: BridgeAttachment, planned: Plan): Promise<Result>
   }
 }
 
+/** Folders that tests choose. */
+export interface BridgeOptions {
+  /** Where ADDs find what they lock. Default `/run/linkwright/bridge`. */
+  readonly locks?: string | undefined
+}
+
+/** Makes the plugin. */
+export const defineBridge = (options: BridgeOptions = {}) => {
+  const locks = new BridgeLocks(options.locks ?? '/run/linkwright/bridge')
+  return definePlugin({
+    type: 'bridge',
+    kind: 'interface',
+    versions: allVersions,
+    conf: bridgeConf,
+    async add(attachment) {
+      const planned = plan(attachment)
+      const hold = await holdBridge(attachment, locks)
+      const result = await add(attachment, hold, planned)
+      hold.done()
+      return result
+    },
+    check: checkBridge,
+    del: remove,
+    status: bridgeStatus,
+    gc: collect,
+    repair,
+  })
+}
+
 /** The bridge plugin. */
-export const bridge = definePlugin({
-  type: 'bridge',
-  kind: 'interface',
-  versions: allVersions,
-  conf: bridgeConf,
-  async add(attachment) {
-    const planned = plan(attachment)
-    const hold = await holdBridges(attachment)
-    try {
-      return await add(attachment, planned)
-    } finally {
-      hold.release()
-    }
-  },
-  check: checkBridge,
-  del: remove,
-  status: bridgeStatus,
-  gc: collect,
-  repair,
-})
+export const bridge = defineBridge()

@@ -9,7 +9,7 @@ import { deleteLink, QUEUES } from '../shared/veth.ts'
 import type { BridgeAttachment } from './conf.ts'
 import type { Bridge } from './device.ts'
 import { findOrMake } from './find-or-make.ts'
-import { unlessShared } from './hold.ts'
+import type { Hold } from './hold.ts'
 import type { PortVlans } from './vlans.ts'
 
 /** VLAN 1: what ports carry untagged where a trunk is configured without a `vlan`. */
@@ -57,21 +57,18 @@ export const vlanGatewayName = (bridge: string, vlan: number): string => {
   return name
 }
 
-/** Where {@link ensureVlanGateway} works. */
-interface Place {
-  readonly bridge: Bridge
-  /** Names of the ports that this ADD has plugged in. */
-  readonly own: Set<string>
-}
-
 /** @throws NetlinkError, EEXIST where another ADD has made it at the same moment */
-const create = async (attachment: BridgeAttachment, { bridge, own }: Place, name: string): Promise<void> => {
-  const { host, undo } = attachment
+const create = async (
+  { host }: BridgeAttachment,
+  hold: Hold,
+  bridge: Bridge,
+  name: string,
+): Promise<void> => {
   const port = vethName()
-  own.add(port)
+  hold.ownPorts.add(port)
   const { mtu } = bridge
-  const remove = () => unlessShared(attachment, bridge.index, () => deleteLink(host, name), own)
-  await apply(host, undo, [
+  const remove = () => hold.unlessShared(bridge.index, () => deleteLink(host, name))
+  await apply(host, hold.undo, [
     {
       request: link.add({
         kind: 'veth',
@@ -116,15 +113,19 @@ const complete = async (attachment: BridgeAttachment, bridge: Bridge, found: Lin
  * the bridge in that VLAN. Like the bridge it outlives the attachments; GC removes it when nothing uses the VLAN.
  * @throws CniError, NetlinkError
  */
-export const ensureVlanGateway = async (attachment: BridgeAttachment, place: Place): Promise<Link> => {
+export const ensureVlanGateway = async (
+  attachment: BridgeAttachment,
+  hold: Hold,
+  bridge: Bridge,
+): Promise<Link> => {
   const { conf, host, hostNetns, log } = attachment
-  const name = vlanGatewayName(place.bridge.name, conf.vlan)
+  const name = vlanGatewayName(bridge.name, conf.vlan)
   const found = await findOrMake({
     what: `interface ${name}`,
     find: () => findLink(host, name),
-    make: () => create(attachment, place, name),
+    make: () => create(attachment, hold, bridge, name),
   })
-  await complete(attachment, place.bridge, found)
+  await complete(attachment, bridge, found)
   refuseAdvertisements(hostNetns, log, name)
   return found
 }

@@ -3,7 +3,6 @@ import { expect, test } from 'vitest'
 import { runChain } from '../../../cni/chain.ts'
 import { parseConfList } from '../../../cni/conflist.ts'
 import type { JsonObject } from '../../../cni/types.ts'
-import { plugins } from '../../../plugins/index.ts'
 import { binDirs } from '../../support/plugin.ts'
 import { plainEnv } from '../../support/program.ts'
 import { settled } from '../../support/wait.ts'
@@ -16,7 +15,7 @@ const setUp = async () => {
   const container = await it.host.container()
   for (const place of [it.host, container])
     await place.must('sh', ['-c', 'echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad'])
-  const host = { plugins, hostNetns: it.netns, environment: plainEnv }
+  const host = { plugins: it.plugins, hostNetns: it.netns, environment: plainEnv }
   const target = { containerId: 'cid-1', ifName: 'eth0', netnsPath: container.path, path: binDirs.go }
   const call = (verb: 'ADD' | 'CHECK' | 'DEL', text = local(listOf())) =>
     runChain({

@@ -207,7 +207,7 @@ export class Patient {
     const script = [
       'ip link del cni0 2>/dev/null || :',
       'nft flush ruleset',
-      'rm -rf /var/lib/cni',
+      'rm -rf /var/lib/cni /run/linkwright/bridge',
       'echo 0 >/proc/sys/net/ipv4/ip_forward',
       'echo 0 >/proc/sys/net/ipv6/conf/all/forwarding',
     ].join('\n')
@@ -217,5 +217,7 @@ export class Patient {
 
 export const patient = async (options?: PatientOptions): Promise<Patient> => {
   const host = await privateHost()
+  // As the daemon has it; it is not the first ADD that makes it.
+  await host.must('mkdir', ['-m', '700', '/run/linkwright'])
   return new Patient(host, await host.container(), options)
 }

@@ -1,29 +1,10 @@
 /** SIGTERM during an ADD: it ends with an error and has undone everything, whatever it was doing or waiting for. */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
-import { expect, onTestFinished, test } from 'vitest'
+import { readdirSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { holdLock, waitsForLock } from '../../support/flock.ts'
 import { eventually } from '../../support/wait.ts'
+import { locksFolder } from '../plugins/node.ts'
 import { type Patient, patient } from './executed.ts'
-
-/** Holds an exclusive flock(2) in the host until the test ends. */
-const holdLock = async (it: Patient, path: string): Promise<ChildProcess> => {
-  const [file, args] = it.host.command('flock', ['-x', path, 'sh', '-c', 'echo held; exec cat'])
-  const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] })
-  onTestFinished(async () => {
-    if (child.exitCode !== null) return
-    child.stdin!.end()
-    await once(child, 'close')
-  })
-  await once(child.stdout!, 'data')
-  return child
-}
-
-/** Whether the process waits for a lock. */
-const waits = (pid: number): boolean =>
-  readFileSync('/proc/locks', 'utf8')
-    .split('\n')
-    .some((line) => new RegExp(`-> FLOCK .* ${pid} `).test(line))
 
 /** An ADD that gets SIGTERM when `ready`. */
 const stopped = async (
@@ -49,8 +30,12 @@ const expectStopped = ({ status, error, stderr }: Awaited<ReturnType<typeof stop
 test("while it waits for another ADD's roll-back", async () => {
   const it = await patient()
   const fresh = await it.state()
-  await holdLock(it, '/proc/self/ns/net')
-  expectStopped(await stopped(it, waits))
+  for (const command of ['ADD', 'DEL']) expect(await it.run(command)).toMatchObject({ status: 0 })
+  // The lock stays.
+  const [lock] = readdirSync(it.host.file(locksFolder))
+  await it.host.ip('link', 'del', 'cni0')
+  await holdLock(it.host, `${locksFolder}/${lock}`)
+  expectStopped(await stopped(it, waitsForLock))
   expect(await it.state()).toEqual(fresh)
 })
 
@@ -59,8 +44,8 @@ test("while it waits for host-local's lock, with its interfaces made", async () 
   await it.host.must('mkdir', ['-p', '/var/lib/cni/networks/net'])
   await it.host.must('touch', ['/var/lib/cni/networks/net/lock'])
   const fresh = await it.state()
-  await holdLock(it, '/var/lib/cni/networks/net/lock')
-  expectStopped(await stopped(it, waits))
+  await holdLock(it.host, '/var/lib/cni/networks/net/lock')
+  expectStopped(await stopped(it, waitsForLock))
   expect(await it.state()).toEqual(fresh)
 })
 

@@ -1,7 +1,6 @@
 /** A host with a device to give away: `hd0`, wired to another namespace, the network. */
 import type { JsonObject } from '../../../cni/types.ts'
 import { defineHostDevice } from '../../../plugins/host-device/index.ts'
-import { plugins } from '../../../plugins/index.ts'
 import type { Space } from '../../support/space.ts'
 import { plug } from './master.ts'
 import { type Node, node } from './node.ts'
@@ -13,7 +12,7 @@ export const withDevice = async (): Promise<{ node: Node; outside: Space }> => {
   const made = await node()
   const { host } = made
   const own = defineHostDevice({ sysfs: host.file('/sys'), notes: host.file(notesFolder) })
-  made.options = { plugins: new Map([...plugins, [own.type, own]]) }
+  made.options = { plugins: new Map([...made.plugins, [own.type, own]]) }
   const outside = await plug(host, 'hd0')
   await host.ip('link', 'set', 'hd0', 'alias', 'to the lab', 'mtu', '1400')
   return { node: made, outside }

@@ -2,10 +2,11 @@
 import { onTestFinished } from 'vitest'
 import { type Action, dispatch, type Invocation } from '../../../cni/dispatch.ts'
 import { CniError } from '../../../cni/error.ts'
-import type { Logger } from '../../../cni/plugin.ts'
+import type { Logger, Plugins } from '../../../cni/plugin.ts'
 import type { Host } from '../../../cni/session.ts'
 import type { JsonObject } from '../../../cni/types.ts'
 import { Netns } from '../../../netlink/netns.ts'
+import { defineBridge } from '../../../plugins/bridge/index.ts'
 import { plugins } from '../../../plugins/index.ts'
 import { binDirs, type PrintedResult } from '../../support/plugin.ts'
 import { plainEnv } from '../../support/program.ts'
@@ -21,11 +22,16 @@ export interface NodeCall extends Partial<Omit<Invocation, 'verb' | 'conf'>> {
   readonly prevResult?: PrintedResult | undefined
 }
 
+/** Where ADDs of bridge find what they lock. */
+export const locksFolder = '/run/linkwright/bridge'
+
 const isObject = (value: unknown): value is JsonObject => typeof value === 'object' && value !== null
 
 export class Node {
   readonly host: PrivateHost
   readonly netns: Netns
+  /** Ours, with what they keep below the host's `/run`. */
+  readonly plugins: Plugins
   /** What plugins have warned about. */
   readonly warnings: string[] = []
   /** Further options of every call. */
@@ -35,6 +41,8 @@ export class Node {
   constructor(host: PrivateHost) {
     this.host = host
     this.netns = Netns.open(host.path)
+    const bridge = defineBridge({ locks: host.file(locksFolder) })
+    this.plugins = new Map([...plugins, [bridge.type, bridge]])
   }
 
   /** The configuration as it has to be for a process outside of the host's mount namespace. */
@@ -71,9 +79,9 @@ export class Node {
       verb,
       conf: this.#conf(conf, prevResult),
     }
-    const plugin = (this.options.plugins ?? plugins).get(String(invocation.conf.type))
+    const plugin = (this.options.plugins ?? this.plugins).get(String(invocation.conf.type))
     if (!plugin) throw new Error(`there is no plugin ${invocation.conf.type}`)
-    const host = { plugins, hostNetns: this.netns, environment: plainEnv, log, ...this.options }
+    const host = { plugins: this.plugins, hostNetns: this.netns, environment: plainEnv, log, ...this.options }
     const added = await dispatch(plugin, invocation, host, { signal, deliver })
     return added ? (JSON.parse(JSON.stringify(added.json)) as PrintedResult) : null
   }

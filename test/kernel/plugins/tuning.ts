@@ -2,7 +2,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { JsonObject } from '../../../cni/types.ts'
-import { plugins } from '../../../plugins/index.ts'
 import { defineTuning } from '../../../plugins/tuning/index.ts'
 import type { PrintedResult } from '../../support/plugin.ts'
 import type { Container } from '../../support/space.ts'
@@ -29,7 +28,7 @@ export class Tuned {
     this.container = container
     this.allowlist = made.host.file('/run/allowlist/allowlist.conf')
     const own = defineTuning({ allowlist: this.allowlist, dataDir: this.folder })
-    made.options = { plugins: new Map([...plugins, [own.type, own]]) }
+    made.options = { plugins: new Map([...made.plugins, [own.type, own]]) }
   }
 
   /** {@link dataDir}, as the test's own process finds it. */

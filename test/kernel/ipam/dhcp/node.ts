@@ -9,7 +9,6 @@ import { Journal } from '../../../../ipam/dhcp/journal.ts'
 import { Keeper, type KeeperOptions } from '../../../../ipam/dhcp/keeper.ts'
 import type { KeptLease, LeaseKeeper } from '../../../../ipam/dhcp/lease-keeper.ts'
 import { createDhcp } from '../../../../ipam/dhcp/plugin.ts'
-import { plugins } from '../../../../plugins/index.ts'
 import { Log } from '../../../support/dhcp/journal.ts'
 import { type SegmentOptions, segment } from '../../../support/dhcp/segment.ts'
 import type { Space } from '../../../support/space.ts'
@@ -45,7 +44,7 @@ export const makeKeeper = (path: string, options: Partial<KeeperOptions> = {}): 
 /** Lets the node's plugins get their leases from a keeper. */
 export const useKeeper = (node: Node, keeper: LeaseKeeper): void => {
   const dhcp = createDhcp({ keeper })
-  node.options = { plugins: new Map([...plugins, [dhcp.type, dhcp]]) }
+  node.options = { plugins: new Map([...node.plugins, [dhcp.type, dhcp]]) }
 }
 
 export interface KeeperNodeOptions extends Partial<KeeperOptions> {
