@@ -28,7 +28,7 @@ const withDevice = async (): Promise<Patient> => {
 /** The host as it was before the first ADD, folders included: each run has the same calls then. */
 const reset = async (it: Patient): Promise<void> => {
   await it.reset()
-  await it.host.must('rm', ['-rf', '/run/linkwright'])
+  await it.host.must('rm', ['-rf', '/run/linkwright/host-device'])
 }
 
 /** Without what the kernel finds out after a while: carriers. */

@@ -9,6 +9,8 @@ import { build } from 'esbuild'
 import { onTestFinished } from 'vitest'
 import { type Daemon, type StartOptions, startDaemon } from '../../../daemon/daemon.ts'
 import { type LoggedOperation, OperationLog } from '../../../daemon/operation-log.ts'
+import { defineBridge } from '../../../plugins/bridge/index.ts'
+import { plugins } from '../../../plugins/index.ts'
 import { plainEnv } from '../program.ts'
 import type { PrivateHost } from '../space.ts'
 import { closeClients } from './client.ts'
@@ -32,9 +34,11 @@ export interface InProcess {
   readonly said: string[]
 }
 
-/** A daemon in the test's process, with a socket in a folder of its own. Without DHCP unless the options say so. */
+/** A daemon in the test's process, with a socket and locks in a folder of its own. Without DHCP unless the options say so. */
 export const inProcess = async (options: Partial<StartOptions> = {}): Promise<InProcess> => {
-  const path = join(folder(), 'run', 'linkwright.sock')
+  const run = join(folder(), 'run')
+  const path = join(run, 'linkwright.sock')
+  const bridge = defineBridge({ locks: join(run, 'bridge') })
   const operations: LoggedOperation[] = []
   const said: string[] = []
   const nothing = (): void => {}
@@ -43,6 +47,7 @@ export const inProcess = async (options: Partial<StartOptions> = {}): Promise<In
   const daemon = await startDaemon({
     socket: { path },
     dhcp: null,
+    plugins: new Map([...plugins, [bridge.type, bridge]]),
     software: '1.2.3',
     log: { debug: nothing, info: nothing, warn: say, error: say },
     operations: new OperationLog((line) => operations.push(JSON.parse(line) as LoggedOperation)),
