@@ -9,6 +9,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { root } from './root.mjs'
 
+/** With a /run of its own: what plugins keep there is not this machine's. */
+const privateRun = [
+  ...['unshare', '--mount', '--propagation', 'private'],
+  ...['sh', '-c', 'mount -t tmpfs tmpfs /run && exec "$@"', 'sh'],
+]
+
 const version = { args: ['bridge'], env: { CNI_COMMAND: 'VERSION' } }
 
 /** Namespaces that play host and container; undefined where this process may not make any. */
@@ -47,7 +53,7 @@ export const cniTrials = (run) => {
       args: [type],
       env: { ...env, CNI_COMMAND: verb },
       input: JSON.stringify({ ...conf, ...more }),
-      prefix: ['nsenter', `--net=${host}`],
+      prefix: ['nsenter', `--net=${host}`, ...privateRun],
     })
   try {
     call('loopback', 'ADD')

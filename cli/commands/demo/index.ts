@@ -7,7 +7,8 @@ import { CniError } from '../../../cni/error.ts'
 import { printJson } from '../../../cni/json.ts'
 import type { JsonObject, Result } from '../../../cni/types.ts'
 import { link, Netns } from '../../../netlink/index.ts'
-import { bridge, plugins } from '../../../plugins/index.ts'
+import { defineBridge } from '../../../plugins/bridge/index.ts'
+import { plugins } from '../../../plugins/index.ts'
 import { defineCommand, type Output } from '../../command.ts'
 import { stderrLogger } from '../../log.ts'
 import { packageVersion } from '../../version.ts'
@@ -90,6 +91,7 @@ const leftovers = async (
 
 const run = async ({ out }: Output): Promise<void> => {
   const dataDir = mkdtempSync(join(tmpdir(), 'linkwright-demo-'))
+  const bridge = defineBridge({ locks: join(dataDir, 'locks') })
   const hostNetns = Netns.create()
   const containers = [container('demo-1'), container('demo-2')] as const
   const host: Host = { plugins, hostNetns, log: stderrLogger('linkwright') }

@@ -23,13 +23,31 @@ const networks = [
   { type: 'host-device', device: 'hd0' },
 ]
 
+/** What is kept for as long as a host runs. */
+const RUN = '/run/linkwright'
+
+/** The functions of node:fs, for which that lies in `folder` and is root's, whoever builds. */
+const redirected = (fs, folder) => {
+  const place = (path) =>
+    typeof path === 'string' && path.startsWith(RUN) ? `${folder}/run${path.slice(RUN.length)}` : path
+  const all = { ...fs }
+  for (const name of Object.keys(fs))
+    if (name.endsWith('Sync')) all[name] = (path, ...more) => fs[name](place(path), ...more.map(place))
+  all.lstatSync = (path, ...more) => {
+    const stat = fs.lstatSync(place(path), ...more)
+    return stat && path !== place(path) ? Object.assign(stat, { uid: 0 }) : stat
+  }
+  return all
+}
+
 /** One call of a plugin, as the executable gets it. */
 const call = async ({ make, modules, type, verb, conf, kernel }) => {
   let printed = ''
   let given = Buffer.from(JSON.stringify(conf))
   let seed = 0
   const fill = (bytes) => bytes.map(() => ++seed & 0xff)
-  const { fs, crypto } = modules
+  const { crypto } = modules
+  const fs = redirected(modules.fs, conf.ipam.dataDir)
   const fakes = {
     'node:fs': {
       ...fs,

@@ -5,6 +5,7 @@ import { UndoStack } from '../../../cni/undo.ts'
 import { type BridgeAttachment, bridgeConf } from '../../../plugins/bridge/conf.ts'
 import { type Bridge, ensureBridge } from '../../../plugins/bridge/device.ts'
 import { conflicts, firstAddress, planGateways } from '../../../plugins/bridge/gateways.ts'
+import type { Hold } from '../../../plugins/bridge/hold.ts'
 import { ensureVlanGateway, wantedVlans } from '../../../plugins/bridge/vlan-port.ts'
 import { portVlans, wantsFiltering } from '../../../plugins/bridge/vlans.ts'
 import { FakeKernel } from '../../support/fake-kernel.ts'
@@ -165,15 +166,12 @@ describe('what a bridge needs on the host', () => {
     } as unknown as BridgeAttachment
     return { attachment, made: () => made }
   }
+  const hold = { undo: new UndoStack(), ownPorts: new Set() } as unknown as Hold
   const ways: [what: string, (attachment: BridgeAttachment) => Promise<unknown>][] = [
-    ['the bridge', ensureBridge],
+    ['the bridge', (attachment) => ensureBridge(attachment, hold)],
     [
       "a VLAN's gateway",
-      (attachment) =>
-        ensureVlanGateway(attachment, {
-          bridge: { name: 'cni0', index: 3, mtu: 1500 } as Bridge,
-          own: new Set(),
-        }),
+      (attachment) => ensureVlanGateway(attachment, hold, { name: 'cni0', index: 3, mtu: 1500 } as Bridge),
     ],
   ]
 
