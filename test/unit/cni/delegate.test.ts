@@ -162,7 +162,7 @@ describe('an IPAM plugin that is not ours', () => {
   it('has its warnings passed on when it succeeds', async () => {
     const { run, log } = setUp({ stdout: result, stderr: 'look out\n' })
     await run('ADD')
-    expect(log.lines).toEqual(['look out'])
+    expect(log.lines).toEqual(['a plugin that was executed has something to say | look out'])
   })
 
   it('is looked for before anything is touched', async () => {

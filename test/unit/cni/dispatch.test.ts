@@ -138,9 +138,9 @@ describe('one call', () => {
     )
     expect(prevResult).toBeNull()
     expect(log.lines).toEqual([
-      'could not parse prevResult: result type supports [1.0.0 1.1.0] but unmarshalled CNIVersion is "0.1.0"; the configuration\'s cniVersion is "1.1.0"',
-      'fake: ipam: expected object, got number 5; the default is used',
-      'fake: mtu: expected integer, got string "x"; the default is used',
+      'prevResult is left out | could not parse prevResult: result type supports [1.0.0 1.1.0] but unmarshalled CNIVersion is "0.1.0"; the configuration\'s cniVersion is "1.1.0"',
+      'fake: the default is used for a key | ipam: expected object, got number 5',
+      'fake: the default is used for a key | mtu: expected integer, got string "x"',
     ])
   })
 })

@@ -82,8 +82,8 @@ export const pluginsOf = (...list: readonly AnyPlugin[]): Plugins =>
 /** Keeps what is said. */
 export const memoryLog = (): Logger & { readonly lines: string[] } => {
   const lines: string[] = []
-  const line = (message: string): void => {
-    lines.push(message)
+  const line = (message: string, { quoted }: Readonly<Record<string, unknown>> = {}): void => {
+    lines.push(quoted === undefined ? message : `${message} | ${quoted}`)
   }
   return { debug: line, info: line, warn: line, error: line, lines }
 }
