@@ -5,12 +5,12 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <chrono>
 #include <deque>
 #include <mutex>
 #include <optional>
 
 #include "arguments.h"
+#include "clock.h"
 #include "environment.h"
 #include "functions.h"
 #include "hall.h"
@@ -23,15 +23,14 @@ namespace {
 
 // Connections that may wait for JavaScript; more wait in the kernel's queue.
 constexpr int kMostAhead = 256;
-using Clock = std::chrono::steady_clock;
 // In which the question has to come; who is slower is JavaScript's.
-constexpr std::chrono::milliseconds kPatience{10};
+constexpr int64_t kPatience = 10 * kMillisecond;
 // Those who have not said anything yet. Where there are more the first of them are JavaScript's at once.
 constexpr size_t kMostSilent = 64;
 
 struct Silent {
   UniqueFd fd;
-  Clock::time_point until;
+  int64_t until;
 };
 
 class Doorman final : public Listener, public Dependent, public std::enable_shared_from_this<Doorman> {
@@ -120,13 +119,12 @@ class Doorman final : public Listener, public Dependent, public std::enable_shar
   // Milliseconds until one has been silent for too long; -1 where there is none.
   int Patience() const {
     if (silent_.empty()) return -1;
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(silent_.front().until - Clock::now());
-    return std::max(0, static_cast<int>(left.count()));
+    return WholeMilliseconds(std::max<int64_t>(0, silent_.front().until - Now()));
   }
 
   // Those of the silent ones that have said something by now, or are too late. The first two of `fds` are not theirs.
   void HearSilent(const std::vector<pollfd>& fds) {
-    const Clock::time_point now = Clock::now();
+    const int64_t now = Now();
     std::deque<Silent> all;
     all.swap(silent_);
     for (size_t i = 0; i < all.size(); i++) {
@@ -148,7 +146,7 @@ class Doorman final : public Listener, public Dependent, public std::enable_shar
     } else if (!hall_->Knows(fd.get())) {
       HandOver(std::move(fd), false);
     } else if (hall_->Hear(fd.get()) == Said::kNothing) {
-      silent_.push_back({std::move(fd), Clock::now() + kPatience});
+      silent_.push_back({std::move(fd), Now() + kPatience});
       if (silent_.size() > kMostSilent) HandOverFirst();
     } else {
       Greet(std::move(fd));

@@ -2,9 +2,9 @@
 #include <linux/netlink.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "arguments.h"
+#include "clock.h"
 #include "environment.h"
 #include "functions.h"
 #include "replies.h"
@@ -15,12 +15,6 @@ namespace {
 
 // No netlink datagram comes near it: dumps are cut at 32 KiB, and one link with 256 virtual functions has about 100.
 constexpr size_t kLargestDatagram = 512 * 1024;
-
-int64_t Now() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
-}
 
 struct Exchange {
   int fd;
@@ -80,7 +74,7 @@ Failure Exchange::Wait(int64_t deadline) const {
   const int64_t left = deadline - Now();
   if (left <= 0) return {ETIMEDOUT, "recvmsg"};
   pollfd wanted{fd, POLLIN, 0};
-  const int ready = poll(&wanted, 1, static_cast<int>((left + 999'999) / 1'000'000));
+  const int ready = poll(&wanted, 1, WholeMilliseconds(left));
   return ready < 0 && errno != EINTR ? LastFailure("poll") : Failure{};
 }
 
