@@ -1,7 +1,7 @@
 import * as z from 'zod/mini'
 import type { Attachment } from '../../cni/plugin.ts'
 import { commonConf, expects, flag, mtu } from '../../cni/schema.ts'
-import { isLinkName } from '../shared/identity.ts'
+import { isLinkName } from '../../netlink/index.ts'
 import { masqueradeBackend } from '../shared/masquerade.ts'
 
 const vid = z.optional(z.int({ error: 'integer' }))

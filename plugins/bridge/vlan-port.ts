@@ -1,9 +1,9 @@
 /** VLANs of a bridge's ports, and the interface that carries the gateway of a VLAN. */
 import { invalidConfig } from '../../cni/error.ts'
 import { apply, type Step } from '../../cni/undo.ts'
-import { bridgeVlan, type Link, link } from '../../netlink/index.ts'
+import { bridgeVlan, isLinkName, type Link, link } from '../../netlink/index.ts'
 import { findLink } from '../shared/check.ts'
-import { isLinkName, portMac, randomMac, vethName } from '../shared/identity.ts'
+import { portMac, randomMac, vethName } from '../shared/identity.ts'
 import { refuseAdvertisements } from '../shared/sysctl.ts'
 import { deleteLink, QUEUES } from '../shared/veth.ts'
 import type { BridgeAttachment } from './conf.ts'

@@ -2,8 +2,8 @@
 import { invalidConfig } from '../../cni/error.ts'
 import type { Attachment, Context } from '../../cni/plugin.ts'
 import type { Result } from '../../cni/types.ts'
-import { isErrno, type Link, link } from '../../netlink/index.ts'
-import { isLinkName, ownerAlias } from '../shared/identity.ts'
+import { isErrno, isLinkName, type Link, link } from '../../netlink/index.ts'
+import { ownerAlias } from '../shared/identity.ts'
 
 /**
  * The group of ports whose attachment goes. Like those by which links are deleted it is beyond what administrators use

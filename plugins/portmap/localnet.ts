@@ -3,8 +3,7 @@
  * the kernel lets no loopback address pass there unless it is told to. IPv6 has no such setting: `::1` never leaves.
  */
 import type { Attachment } from '../../cni/plugin.ts'
-import { isErrno, type Link, link, route } from '../../netlink/index.ts'
-import { isLinkName } from '../shared/identity.ts'
+import { isErrno, isLinkName, type Link, link, route } from '../../netlink/index.ts'
 import { giveBack, preferSysctls } from '../shared/sysctl.ts'
 
 /**

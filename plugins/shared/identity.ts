@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { AttachmentId } from '../../cni/types.ts'
-import { formatMac, link } from '../../netlink/index.ts'
+import { formatMac } from '../../netlink/index.ts'
 
 let pool = Buffer.alloc(0)
 /** Random bytes. Drawn many at a time: a draw takes as long for a hundred as for six. */
@@ -42,16 +42,6 @@ export const portMac = (): string => {
   const bytes = draw(6)
   bytes[0] = 0xfe
   return formatMac(bytes)
-}
-
-/** Whether the kernel takes it as an interface's name. */
-export const isLinkName = (name: string): boolean => {
-  try {
-    link.checkName(name)
-    return true
-  } catch {
-    return false
-  }
 }
 
 /** What the aliases of all our links begin with. */
