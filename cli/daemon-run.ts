@@ -210,7 +210,7 @@ const run = async (options: RunOptions, writer: LogWriter, err: (text: string) =
     return 0
   } catch (error) {
     await closeAll(closers, log)
-    if (asked.signal.aborted) {
+    if (asked.signal.aborted && error === asked.signal.reason) {
       log.info(`stopped: ${asked.signal.reason}, before it was ready`)
       return 0
     }
