@@ -243,6 +243,20 @@ describe('a greeting', () => {
     return client
   }
 
+  /** Begins to listen, and keeps what is handed over. */
+  const counting = (where: ListenOptions['where'], more: Partial<typeof greeting> = {}) => {
+    const greeted: boolean[] = []
+    const sockets: Descriptor[] = []
+    const started = start(where, {
+      greeting: { ...greeting, ...more },
+      connected(one, answered) {
+        sockets.push(closing(one))
+        greeted.push(answered)
+      },
+    })
+    return { greeted, sockets, started }
+  }
+
   /** Nothing else happens in this process for a while. */
   const busy = (milliseconds: number): void => {
     for (const end = performance.now() + milliseconds; performance.now() < end; );
@@ -251,18 +265,7 @@ describe('a greeting', () => {
   test('is answered though this process is busy, and what follows is left', async () => {
     const { path, fd } = prepared()
     const clients = Array.from({ length: 40 }, () => greet(path, 'ping and more'))
-    const greeted: boolean[] = []
-    const sockets: Descriptor[] = []
-    const started = start(
-      { fd },
-      {
-        greeting,
-        connected(one, answered) {
-          sockets.push(closing(one))
-          greeted.push(answered)
-        },
-      },
-    )
+    const { greeted, sockets, started } = counting({ fd })
     busy(300)
     // No turn of the loop has been since.
     expect(greeted).toEqual([])
@@ -280,18 +283,8 @@ describe('a greeting', () => {
     ['none', ''],
   ])('%s is left as it is', async (_, text) => {
     const path = place()
-    const greeted: boolean[] = []
-    const sockets: Descriptor[] = []
-    await start(
-      { path },
-      {
-        greeting,
-        connected(one, answered) {
-          sockets.push(closing(one))
-          greeted.push(answered)
-        },
-      },
-    )
+    const { greeted, sockets, started } = counting({ path })
+    await started
     const client = Client.connect(path)
     if (text !== '') native.send(client.socket, Buffer.from(text))
     await eventually('it is handed over', () => sockets.length === 1)
@@ -313,17 +306,8 @@ describe('a greeting', () => {
   test('is nobody’s any more when that ends, and whoever has got an answer is handed over', async () => {
     const { path, fd } = prepared()
     const first = greet(path)
-    const greeted: boolean[] = []
-    const { listener } = await start(
-      { fd },
-      {
-        greeting,
-        connected(one, answered) {
-          closing(one)
-          greeted.push(answered)
-        },
-      },
-    )
+    const { greeted, started } = counting({ fd })
+    const { listener } = await started
     busy(100)
     listener.quick(false)
     expect(greeted).toEqual([true])
@@ -362,17 +346,7 @@ describe('a greeting', () => {
     const { path, fd } = prepared()
     const silent = Array.from({ length: 50 }, () => Client.connect(path))
     const client = greet(path)
-    const greeted: boolean[] = []
-    const started = start(
-      { fd },
-      {
-        greeting,
-        connected(one, answered) {
-          closing(one)
-          greeted.push(answered)
-        },
-      },
-    )
+    const { greeted, started } = counting({ fd })
     busy(300)
     expect(native.receive(client.socket, 64)?.data).toEqual(new Uint8Array(greeting.answer))
     await started
@@ -382,17 +356,8 @@ describe('a greeting', () => {
 
   test('of someone who is late is answered, too, and of those who are silent at the end nobody is forgotten', async () => {
     const { path, fd } = prepared()
-    const greeted: boolean[] = []
-    const { listener } = await start(
-      { fd },
-      {
-        greeting,
-        connected(one, answered) {
-          closing(one)
-          greeted.push(answered)
-        },
-      },
-    )
+    const { greeted, started } = counting({ fd })
+    const { listener } = await started
     await eventually('one that was accepted before it spoke', () => {
       const client = Client.connect(path)
       busy(2)
@@ -410,17 +375,7 @@ describe('a greeting', () => {
   test('no more are answered ahead than may be', async () => {
     const { path, fd } = prepared()
     const clients = Array.from({ length: 20 }, () => greet(path))
-    const greeted: boolean[] = []
-    const started = start(
-      { fd },
-      {
-        greeting: { ...greeting, ahead: 5 },
-        connected(one, answered) {
-          closing(one)
-          greeted.push(answered)
-        },
-      },
-    )
+    const { greeted, started } = counting({ fd }, { ahead: 5 })
     busy(300)
     const answered = clients.filter(({ socket }) => native.receive(socket, 64) !== null)
     expect(answered).toHaveLength(5)
