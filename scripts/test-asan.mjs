@@ -45,6 +45,8 @@ const runtime = (name) => {
 
 if (spawnSync('cmake', ['--version']).error) fail('cmake is missing: install it to build with sanitizers')
 
+for (const reason of ensurePackages(['kernel']).leftOut.values()) fail(reason)
+
 const cmakeJs = [resolve('cmake-js/bin/cmake-js'), 'compile', '--out', build, '--config', 'RelWithDebInfo']
 // With a node directory that has headers, cmake-js downloads none.
 const built = run([...cmakeJs, '--log-level', 'warn', '--CDLINKWRIGHT_SANITIZE=address,undefined'], {

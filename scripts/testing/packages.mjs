@@ -16,6 +16,7 @@ export const packagesOf = {
     ...['dbus', 'firewalld'],
   ],
   conformance: [...namespaces, 'containernetworking-plugins', 'dnsmasq-base', 'kea-dhcp4-server'],
+  soak: [...namespaces, 'kea-dhcp4-server'],
   served: [...namespaces, 'containernetworking-plugins'],
   e2e: [...namespaces, 'containernetworking-plugins', 'containerd', 'runc', 'busybox-static'],
   'stock-kernel': [
