@@ -1,6 +1,6 @@
 /**
  * Builds the addon with AddressSanitizer and UndefinedBehaviorSanitizer into build/asan, runs the native and kernel
- * tests on it, and fails on any report, whatever the tests say.
+ * tests on it, and fails on any report, whatever the tests say. Installs what those tests use, where it is not there.
  *
  *   node scripts/test-asan.mjs [vitest arguments]
  */
@@ -8,10 +8,10 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { delimiter, dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { headerPrefix } from './node-headers.mjs'
+import { root } from './root.mjs'
+import { ensurePackages } from './testing/packages.mjs'
 
-const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const build = join(root, 'build/asan')
 const addon = join(build, 'RelWithDebInfo/linkwright.node')
 const reports = join(build, 'reports')
@@ -45,7 +45,7 @@ const runtime = (name) => {
 
 if (spawnSync('cmake', ['--version']).error) fail('cmake is missing: install it to build with sanitizers')
 
-for (const reason of ensurePackages(['kernel']).leftOut.values()) fail(reason)
+for (const why of ensurePackages(['kernel']).leftOut.values()) fail(why)
 
 const cmakeJs = [resolve('cmake-js/bin/cmake-js'), 'compile', '--out', build, '--config', 'RelWithDebInfo']
 // With a node directory that has headers, cmake-js downloads none.
