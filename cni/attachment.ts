@@ -213,12 +213,14 @@ class PluginAttachment implements Attachment<unknown> {
 /** A plugin of ours: a child that shares everything with its caller but the configuration's schema. */
 class OwnDelegate implements Delegate {
   readonly type: string
+  readonly needsInterface: boolean
   readonly #plugin: AnyPlugin
   readonly #call: Call
   #prepared: Attachment<unknown> | undefined
 
   constructor(plugin: AnyPlugin, call: Call) {
     this.type = plugin.type
+    this.needsInterface = plugin.needsInterface ?? false
     this.#plugin = plugin
     this.#call = call
     if (call.verb === 'ADD') this.#attachment('ADD')
@@ -257,10 +259,13 @@ class OwnDelegate implements Delegate {
 /** A plugin that is executed. */
 class ForeignDelegate implements Delegate {
   readonly type: string
+  readonly needsInterface: boolean
   readonly #call: Call
 
   constructor(type: string, call: Call) {
     this.type = type
+    // Nothing tells but the name: the only one of its kind that is known.
+    this.needsInterface = type === 'dhcp'
     this.#call = call
     if (call.verb === 'ADD') findPlugin(type, call.session.target.path)
   }

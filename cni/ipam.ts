@@ -11,6 +11,8 @@ import type { AttachmentId, JsonObject, Result } from './types.ts'
 export interface Delegate {
   /** As in a configuration's `type`. */
   readonly type: string
+  /** Of one that assigns addresses: whether its DEL and GC need the interface, to send a release over it. */
+  readonly needsInterface: boolean
   /** What it does is undone with the attachment: its inverse is on the undo stack before anything is touched. */
   add(): Promise<Result>
   check(): Promise<void>

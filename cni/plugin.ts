@@ -99,6 +99,11 @@ export interface PluginDefinition<S extends z.core.$ZodType> {
   /** As in a configuration's `type`, and the executable's name. */
   readonly type: string
   readonly kind: PluginKind
+  /**
+   * Of an `ipam` plugin: whether its DEL and GC need the interface, as DHCP does to send a release. Others are called when
+   * the interface is gone: an address that they give back may be somebody else's at once. Default: false.
+   */
+  readonly needsInterface?: boolean | undefined
   /** Spec versions it accepts, oldest first. */
   readonly versions: readonly string[]
   /** One schema: validation, defaults, JSON Schema. Keys are matched as Go does it (any case). */
@@ -125,6 +130,7 @@ export interface PluginDefinition<S extends z.core.$ZodType> {
 export interface AnyPlugin {
   readonly type: string
   readonly kind: PluginKind
+  readonly needsInterface?: boolean | undefined
   readonly versions: readonly string[]
   readonly conf: z.core.$ZodType
   add(attachment: Attachment<unknown>): Promise<Result>

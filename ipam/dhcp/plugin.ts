@@ -99,6 +99,7 @@ export const createDhcp = ({ keeper, socketPath }: DhcpOptions = {}) => {
   return definePlugin({
     type: 'dhcp',
     kind: 'ipam',
+    needsInterface: true,
     versions: allVersions,
     conf: dhcpConf,
 

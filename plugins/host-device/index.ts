@@ -14,6 +14,7 @@ import {
 import { configureLink } from '../shared/configure.ts'
 import { chooseDns } from '../shared/dns.ts'
 import { Failures } from '../shared/failures.ts'
+import { removeAndRelease } from '../shared/release.ts'
 import { interfaceEntry, tellsMtu } from '../shared/result.ts'
 import { type Chosen, choose, isNamed, namesDevice } from './choose.ts'
 import { type HostDeviceConf, hostDeviceConf } from './conf.ts'
@@ -191,11 +192,14 @@ export const defineHostDevice = (options: HostDeviceOptions = {}) => {
     add,
     check,
 
-    /** IPAM goes first, while the device is there to send a release over; its address is free in any case. */
+    /** The address is free in any case: a device can be lost for ever. */
     async del(attachment: Own): Promise<void> {
       const failures = new Failures()
-      await failures.attempt(() => attachment.ipam?.del())
-      await failures.attempt(() => release(attachment))
+      const remove = async () => {
+        await failures.attempt(() => release(attachment))
+        return true
+      }
+      await removeAndRelease(attachment, failures, remove, (ipam) => ipam.del())
       failures.raise()
     },
 
@@ -222,9 +226,12 @@ export const defineHostDevice = (options: HostDeviceOptions = {}) => {
       const isValid = (note: Note): boolean =>
         valid.some(({ containerId, ifName }) => containerId === note.containerId && ifName === note.ifName)
       const failures = new Failures()
-      for (const note of notes.list(context.network))
-        if (!isValid(note)) await failures.attempt(() => collect(context, note))
-      await failures.attempt(() => context.ipam?.gc(valid))
+      const remove = async () => {
+        for (const note of notes.list(context.network))
+          if (!isValid(note)) await failures.attempt(() => collect(context, note))
+        return true
+      }
+      await removeAndRelease(context, failures, remove, (ipam) => ipam.gc(valid))
       failures.raise()
     },
   })

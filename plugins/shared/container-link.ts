@@ -31,6 +31,7 @@ import { configureLink } from './configure.ts'
 import { chooseDns } from './dns.ts'
 import { Failures } from './failures.ts'
 import { aliasPrefix, ownerAlias, randomIndex } from './identity.ts'
+import { removeAndRelease } from './release.ts'
 import { interfaceEntry } from './result.ts'
 import { deleteLink } from './veth.ts'
 
@@ -213,11 +214,10 @@ export const defineContainerLink = <S extends z.core.$ZodType<Common>, P>(
       await checkConfiguration(attachment, found, result)
     },
 
-    /** IPAM goes first, while the interface is there to send a release over. */
     async del(attachment: Own): Promise<void> {
       const failures = new Failures()
-      await failures.attempt(() => attachment.ipam?.del())
-      await failures.attempt(() => removeLink(attachment, kind, ownMac))
+      const remove = () => failures.succeeds(() => removeLink(attachment, kind, ownMac))
+      await removeAndRelease(attachment, failures, remove, (ipam) => ipam.del())
       failures.raise()
     },
 

@@ -14,6 +14,16 @@ export class Failures {
     }
   }
 
+  /** Tries one step. @returns whether it worked */
+  async succeeds(step: () => unknown): Promise<boolean> {
+    return (
+      (await this.attempt(async () => {
+        await step()
+        return true
+      })) ?? false
+    )
+  }
+
   /** @throws CniError the first error, the others in its details */
   raise(): void {
     const [first, ...others] = this.#errors.map((error) => CniError.from(error))

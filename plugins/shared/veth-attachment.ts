@@ -4,6 +4,7 @@ import type { AttachmentId } from '../../cni/types.ts'
 import { address } from '../../netlink/index.ts'
 import { Failures } from './failures.ts'
 import { collectMasquerade, fromAddresses, type IsOurs, tearDownMasquerade } from './masquerade.ts'
+import { removeAndRelease } from './release.ts'
 import { ownAddresses } from './result.ts'
 import { collectVeths, type FoundVeth, findVeth, removeVeth } from './veth-removal.ts'
 
@@ -22,8 +23,7 @@ const isOwnSource = async (attachment: Attachment<unknown>, inside: number | und
 }
 
 /**
- * Removes an attachment. IPAM goes first, while the interface is there to send a release over. Rules are found by their
- * owner, whatever the configuration says by now.
+ * Removes an attachment. Rules are found by their owner, whatever the configuration says by now.
  * @param master name of what the host's end is plugged into; null: nothing
  * @param more what else the plugin has made
  * @throws CniError after everything was tried
@@ -33,16 +33,18 @@ export const removeAttachment = async (
   master: string | null,
   more?: (found: FoundVeth | undefined) => Promise<void>,
 ): Promise<void> => {
-  const { ipam } = attachment
   const failures = new Failures()
-  if (ipam) await failures.attempt(() => ipam.del())
-  const found = await failures.attempt(() => findVeth(attachment, master))
-  const isOurs = await failures.attempt(() => isOwnSource(attachment, found?.inside))
-  await Promise.all([
-    failures.attempt(() => found && removeVeth(attachment, found)),
-    failures.attempt(() => more?.(found)),
-    failures.attempt(() => tearDownMasquerade(attachment, isOurs ?? (() => false))),
-  ])
+  const remove = async (): Promise<boolean> => {
+    const found = await failures.attempt(() => findVeth(attachment, master))
+    const isOurs = await failures.attempt(() => isOwnSource(attachment, found?.inside))
+    const [gone] = await Promise.all([
+      found ? failures.succeeds(() => removeVeth(attachment, found)) : false,
+      failures.attempt(() => more?.(found)),
+      failures.attempt(() => tearDownMasquerade(attachment, isOurs ?? (() => false))),
+    ])
+    return gone
+  }
+  await removeAndRelease(attachment, failures, remove, (ipam) => ipam.del())
   failures.raise()
 }
 
@@ -56,10 +58,9 @@ export const collectAttachments = async (
   valid: readonly AttachmentId[],
   ...more: readonly (() => Promise<void>)[]
 ): Promise<void> => {
-  const { ipam } = context
   const failures = new Failures()
-  if (ipam) await failures.attempt(() => ipam.gc(valid))
-  await failures.attempt(() => collectVeths(context, valid))
+  const remove = () => failures.succeeds(() => collectVeths(context, valid))
+  await removeAndRelease(context, failures, remove, (ipam) => ipam.gc(valid))
   for (const one of more) await failures.attempt(one)
   await failures.attempt(() => collectMasquerade(context, valid))
   failures.raise()
