@@ -17,6 +17,17 @@ export class UndoStack {
     this.#inverses.push({ what, undo })
   }
 
+  /** What `work` pushes is undone after everything that was there before it. Nobody else may push meanwhile. */
+  async beneath<T>(work: () => Promise<T>): Promise<T> {
+    const above = this.#inverses
+    this.#inverses = []
+    try {
+      return await work()
+    } finally {
+      this.#inverses.push(...above)
+    }
+  }
+
   /** True while {@link run} works: what it does must not be stopped by the abort that caused it. */
   get running(): boolean {
     return this.#running

@@ -2,10 +2,14 @@ import { CniError, codes } from '../../cni/error.ts'
 import type { Attachment } from '../../cni/plugin.ts'
 import type { Result } from '../../cni/types.ts'
 
-/** What IPAM assigns; null where the configuration names none. @throws CniError where that is nothing */
-export const assign = async ({ ipam }: Attachment<unknown>): Promise<Result | null> => {
+/**
+ * What IPAM assigns; null where the configuration names none. Undone after the interface, as release.ts has
+ * it.
+ * @throws CniError where that is nothing
+ */
+export const assign = async ({ ipam, undo }: Attachment<unknown>): Promise<Result | null> => {
   if (!ipam) return null
-  const assigned = await ipam.add()
+  const assigned = ipam.needsInterface ? await ipam.add() : await undo.beneath(() => ipam.add())
   if ((assigned.ips ?? []).length === 0)
     throw new CniError({ code: codes.internal, msg: 'IPAM plugin returned missing IP config' })
   return assigned

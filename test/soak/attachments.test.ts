@@ -148,6 +148,10 @@ test.each(parts)('$name', { timeout: minutes * 60_000 + 600_000 }, async ({ open
       expect(heldBy(door.pid).children).toEqual([])
     })
     expect(door.complaints()).toEqual([])
+  } catch (error) {
+    // At once: the runner tells it at the end, which can be half an hour away.
+    console.log(`${door.name}: ${error}`)
+    throw error
   } finally {
     console.log(
       [

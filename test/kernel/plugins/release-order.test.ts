@@ -5,7 +5,7 @@ import { definePlugin } from '../../../cni/plugin.ts'
 import { allVersions, type JsonObject } from '../../../cni/types.ts'
 import { withDevice } from './host-device.ts'
 import { plug } from './master.ts'
-import { links, type Node, node, vethsOf } from './node.ts'
+import { errorOf, links, type Node, node, unheard, vethsOf } from './node.ts'
 
 /** Assigns addresses, and writes down what there is when they come back. */
 const witness = (it: Node, needsInterface: boolean, look: () => Promise<boolean>): boolean[] => {
@@ -13,7 +13,10 @@ const witness = (it: Node, needsInterface: boolean, look: () => Promise<boolean>
   const note = async (): Promise<void> => void seen.push(await look())
   const plugin = definePlugin({
     ...{ type: 'witness', kind: 'ipam', versions: allVersions, conf: z.object({}), needsInterface },
-    add: async () => ({ ips: [{ address: '10.9.0.7/24', gateway: '10.9.0.1' }] }),
+    add: async ({ undo }) => {
+      undo.push('give the address back', note)
+      return { ips: [{ address: '10.9.0.7/24', gateway: '10.9.0.1' }] }
+    },
     check: async () => {},
     del: note,
     gc: note,
@@ -49,19 +52,29 @@ const cases = Object.entries(kinds).flatMap(([type, kind]) =>
 )
 
 describe.each(cases)('$type, IPAM that needs the interface: $needsInterface', (kind) => {
-  const { host, conf, needsInterface } = kind
+  const { type, host, conf, needsInterface } = kind
 
-  test('DEL', async () => {
+  const prepare = async () => {
     const it = await host()
     const container = await it.host.container('c1')
     const seen = witness(it, needsInterface, async () =>
       (await links(container)).some(({ ifname }) => ifname === 'eth0'),
     )
-    const own = { ...conf, ipam: { type: 'witness' } }
-    const call = { container }
+    return { it, seen, own: { ...conf, ipam: { type: 'witness' } }, call: { container } }
+  }
+
+  test('DEL', async () => {
+    const { it, seen, own, call } = await prepare()
     await it.add(own, call)
     await it.del(own, call)
     expect(seen).toEqual([needsInterface])
+  })
+
+  test('an ADD that is undone', async () => {
+    const { it, seen, own, call } = await prepare()
+    await errorOf(it.add(own, { ...call, deliver: unheard }))
+    // ptp asks for addresses before it makes anything.
+    expect(seen).toEqual([needsInterface && type !== 'ptp'])
   })
 })
 
