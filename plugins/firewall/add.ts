@@ -76,11 +76,10 @@ const restoreIsolation = async (
 ): Promise<void> => {
   const versions = [...found].flatMap(([version, { changed }]) => (changed ? [version] : []))
   if (versions.length === 0) return
-  const unused = await unusedBridges(attachment, [bridge], attachment)
-  await tables.change(versions, [STAGE_1, STAGE_2], (version, lists) => {
+  await tables.change(versions, [STAGE_1, STAGE_2], async (version, lists) => {
     const before = found.get(version)?.before
     if (before) return isolationChanges(lists, { bridge, policy: before })
-    return isolationRemoval(lists, unused)
+    return isolationRemoval(lists, await unusedBridges(attachment, [bridge], attachment))
   })
 }
 
@@ -116,6 +115,14 @@ const addFilter = async (
     const changes = plan(version, lists)
     planned.set(version, changes)
     if (isolation) isolated.set(version, isolatedIn(lists, isolation.bridge, changes))
+    return changes
+  })
+  if (!isolation || !tables.isConsistent) return
+  // A DEL that had found the bridge without containers may have removed its rules since they were read. One that comes
+  // later finds this container.
+  await tables.change(versionsOf(wanted), [STAGE_1, STAGE_2], (version, lists) => {
+    const changes = isolationChanges(lists, isolation)
+    if (changes.length > 0) isolated.set(version, isolatedIn(lists, isolation.bridge, changes))
     return changes
   })
 }

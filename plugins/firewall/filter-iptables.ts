@@ -2,7 +2,7 @@
 import type { Exec } from '../../cni/exec.ts'
 import type { XtablesRule } from '../../netlink/nftables/xtables.ts'
 import { IptablesTable, programs } from '../shared/iptables.ts'
-import type { Change, FilterTables, Listed, Lists, Plan, Version } from './filter.ts'
+import type { Change, FilterTables, Listed, Lists, LookingPlan, Plan, Version } from './filter.ts'
 import { parseRule, wordsOf } from './filter-rule.ts'
 
 const TRIES = 10
@@ -71,6 +71,7 @@ export const commandsOf = ({ chains, lists }: Table, changes: readonly Change[])
 
 /** The filter tables by programs of the host. */
 export class IptablesFilter implements FilterTables {
+  readonly isConsistent = false
   readonly #table: (version: Version) => IptablesTable
 
   /** @param table the program for each family. Default: `iptables` and `ip6tables` */
@@ -85,12 +86,12 @@ export class IptablesFilter implements FilterTables {
     return parseTable(await this.#table(version).list()).lists
   }
 
-  async #change(version: Version, plan: Plan): Promise<void> {
+  async #change(version: Version, plan: Plan | LookingPlan): Promise<void> {
     const table = this.#table(version)
     let refused: { readonly error: unknown; readonly commands: string } | undefined
     for (let attempt = 1; ; attempt++) {
       const found = parseTable(await table.list())
-      const commands = commandsOf(found, plan(version, found.lists))
+      const commands = commandsOf(found, await plan(version, found.lists))
       if (commands.length === 0) return
       const words = JSON.stringify(commands)
       // Nobody else has changed anything: it is not others who are to blame.
@@ -104,7 +105,11 @@ export class IptablesFilter implements FilterTables {
     }
   }
 
-  async change(versions: readonly Version[], _chains: readonly string[], plan: Plan): Promise<void> {
+  async change(
+    versions: readonly Version[],
+    _chains: readonly string[],
+    plan: Plan | LookingPlan,
+  ): Promise<void> {
     for (const version of versions) await this.#change(version, plan)
   }
 }

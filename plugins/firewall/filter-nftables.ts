@@ -17,7 +17,7 @@ import {
   update,
 } from '../../netlink/nftables/index.ts'
 import { readXtablesRule, takesAll, type XtablesRule, xtablesRule } from '../../netlink/nftables/xtables.ts'
-import type { AddRule, Change, FilterTables, Listed, Lists, Plan, Version } from './filter.ts'
+import type { AddRule, Change, FilterTables, Listed, Lists, LookingPlan, Plan, Version } from './filter.ts'
 import { FORWARD } from './rules.ts'
 
 const tables = {
@@ -88,6 +88,7 @@ export interface NftablesFilterOptions {
 
 /** The filter tables over a NETLINK_NETFILTER connection to the host. */
 export class NftablesFilter implements FilterTables {
+  readonly isConsistent = true
   readonly #connection: Connection
   readonly #mayLack: boolean
 
@@ -124,12 +125,16 @@ export class NftablesFilter implements FilterTables {
     return operations
   }
 
-  async change(versions: readonly Version[], chains: readonly string[], plan: Plan): Promise<void> {
+  async change(
+    versions: readonly Version[],
+    chains: readonly string[],
+    plan: Plan | LookingPlan,
+  ): Promise<void> {
     let shared = false
     const look = async (): Promise<Operation[]> => {
       const operations: Operation[] = []
       for (const version of versions) {
-        const changes = plan(version, await this.read(version, chains))
+        const changes = await plan(version, await this.read(version, chains))
         shared ||= changes.some((change) => change.shared)
         operations.push(...(await this.#operations(version, changes)))
       }

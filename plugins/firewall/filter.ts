@@ -48,14 +48,22 @@ export type Change = MakeChain | AddRule | DeleteRule
 /** From what there is to what is to be changed. Called again where others changed it meanwhile. */
 export type Plan = (version: Version, lists: Lists) => readonly Change[]
 
+/** One that has to look at more than the lists. */
+export type LookingPlan = (version: Version, lists: Lists) => Promise<readonly Change[]>
+
 export interface FilterTables {
+  /**
+   * Whether a change of what attachments share is refused, and planned anew, where anything was changed since the plan
+   * began to look.
+   */
+  readonly isConsistent: boolean
   /** The chains of one table. */
   read(version: Version, chains: readonly string[]): Promise<Lists>
   /**
    * Reads, plans and carries out, all of a table or nothing.
    * @throws NetlinkError; Error of a program
    */
-  change(versions: readonly Version[], chains: readonly string[], plan: Plan): Promise<void>
+  change(versions: readonly Version[], chains: readonly string[], plan: Plan | LookingPlan): Promise<void>
 }
 
 /** The rules of a chain. */

@@ -53,19 +53,23 @@ interface Going {
   bridges(isolated: ReadonlySet<string>): Promise<ReadonlySet<string>>
 }
 
-/** Removes the rules of bridges that have no container; one that comes meanwhile finds them again. */
+/**
+ * Removes the rules of bridges that have no container. Which ones these are is looked up in each try: the ADD of one that
+ * comes meanwhile changes the tables, too, so that what was looked up before it is not carried out. In tables that do
+ * not tell, and where that ADD had nothing to change, the rules come back.
+ */
 const removeIsolation = async (
   { tables, versions }: Place,
   unused: () => Promise<ReadonlySet<string>>,
 ): Promise<void> => {
-  const going = await unused()
+  let going = await unused()
   if (going.size === 0) return
   const before = new Map<Version, BridgePolicy[]>()
-  await tables.change(versions, bridgeChains, (version, lists) => {
+  await tables.change(versions, bridgeChains, async (version, lists) => {
+    going = await unused()
     before.set(version, policiesIn(lists, going))
     return isolationRemoval(lists, going)
   })
-  // Its ADD may have seen the rules before they went.
   const still = await unused()
   if ([...going].every((bridge) => still.has(bridge))) return
   await tables.change(versions, bridgeChains, (version, lists) =>
