@@ -62,20 +62,19 @@ const removeIsolation = async (
   { tables, versions }: Place,
   unused: () => Promise<ReadonlySet<string>>,
 ): Promise<void> => {
-  let going = await unused()
-  if (going.size === 0) return
-  const before = new Map<Version, BridgePolicy[]>()
+  if ((await unused()).size === 0) return
+  const removed = new Map<Version, readonly BridgePolicy[]>()
   await tables.change(versions, bridgeChains, async (version, lists) => {
-    going = await unused()
-    before.set(version, policiesIn(lists, going))
+    const going = await unused()
+    removed.set(version, policiesIn(lists, going))
     return isolationRemoval(lists, going)
   })
   const still = await unused()
-  if ([...going].every((bridge) => still.has(bridge))) return
-  await tables.change(versions, bridgeChains, (version, lists) =>
-    (before.get(version) ?? [])
-      .filter(({ bridge }) => !still.has(bridge))
-      .flatMap((policy) => isolationChanges(lists, policy)),
+  const lost = (version: Version) => (removed.get(version) ?? []).filter(({ bridge }) => !still.has(bridge))
+  const hurt = versions.filter((version) => lost(version).length > 0)
+  if (hurt.length === 0) return
+  await tables.change(hurt, bridgeChains, (version, lists) =>
+    lost(version).flatMap((policy) => isolationChanges(lists, policy)),
   )
 }
 

@@ -3,8 +3,7 @@ import type { Attachment } from '../../cni/plugin.ts'
 import type { Result } from '../../cni/types.ts'
 
 /**
- * What IPAM assigns; null where the configuration names none. Undone after the interface, as release.ts has
- * it.
+ * What IPAM assigns; null where the configuration names none. It is undone when the interface is, as release.ts has it.
  * @throws CniError where that is nothing
  */
 export const assign = async ({ ipam, undo }: Attachment<unknown>): Promise<Result | null> => {
