@@ -1,9 +1,9 @@
 /** host-device with hardware, which outlives a container's namespace: the kernel gives it to the machine's own one. */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Action, dispatch } from '../../../cni/dispatch.ts'
 import type { JsonObject, Result } from '../../../cni/types.ts'
 import { type Link, link, Netns } from '../../../netlink/index.ts'
@@ -15,7 +15,8 @@ import { eventually } from '../../support/wait.ts'
 /** The card of scripts/vm. */
 const MAC = '52:54:00:00:00:01'
 const machine = Netns.open('/proc/self/ns/net')
-const notes = mkdtempSync(join(tmpdir(), 'notes-'))
+const notes = mkdtempSync(join(tmpdir(), 'linkwright-notes-'))
+afterAll(() => rmSync(notes, { recursive: true }))
 const plugin = defineHostDevice({ notes })
 const conf: JsonObject = { cniVersion: '1.1.0', name: 'net', type: 'host-device', device: 'nic0' }
 
