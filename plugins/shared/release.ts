@@ -13,7 +13,7 @@ import type { Failures } from './failures.ts'
 export const removeAndRelease = async (
   context: Pick<Context<unknown>, 'ipam'>,
   failures: Failures,
-  remove: () => Promise<boolean | undefined>,
+  remove: () => Promise<boolean>,
   release: (ipam: Ipam) => Promise<void>,
 ): Promise<void> => {
   const ipam = await failures.attempt(() => context.ipam)
