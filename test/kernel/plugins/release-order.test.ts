@@ -4,7 +4,7 @@ import * as z from 'zod/mini'
 import { definePlugin } from '../../../cni/plugin.ts'
 import { allVersions, type JsonObject } from '../../../cni/types.ts'
 import { withDevice } from './host-device.ts'
-import { plug } from './master.ts'
+import { wired } from './master.ts'
 import { errorOf, links, type Node, node, unheard, vethsOf } from './node.ts'
 
 /** Assigns addresses, and writes down what there is when they come back. */
@@ -30,16 +30,10 @@ interface Kind {
   readonly host: () => Promise<Node>
 }
 
-const wired = async (): Promise<Node> => {
-  const it = await node()
-  await plug(it.host, 'eth1')
-  return it
-}
-
 const kinds: Readonly<Record<string, Kind>> = {
   bridge: { conf: { type: 'bridge', bridge: 'cni0', isGateway: true }, host: node },
   ptp: { conf: { type: 'ptp' }, host: node },
-  macvlan: { conf: { type: 'macvlan', master: 'eth1' }, host: wired },
+  macvlan: { conf: { type: 'macvlan', master: 'eth1' }, host: async () => (await wired()).node },
   tap: { conf: { type: 'tap' }, host: node },
   'host-device': {
     conf: { type: 'host-device', device: 'hd0' },
